@@ -1,0 +1,64 @@
+# Every target sets up what it needs in .venv, on a machine that has nothing but make and Debian.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml src/wclayer/_version.py .ci/venv
+	.ci/venv $(VENV)
+	touch $@
+
+.PHONY: venv
+venv: $(READY) ## make .venv with the project and its tools
+
+.PHONY: demo
+demo: $(READY) ## unpack a sample image and write its layers back, byte for byte
+	demo/run.sh
+
+.PHONY: lint
+lint: $(READY) ## style, types and the import rules
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-logo
+
+.PHONY: docs
+docs: $(READY) ## build the documentation into docs/_build/html
+	python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+.PHONY: peers
+peers: ## install the programs that the tests compare with
+	.ci/peers
+
+.PHONY: test
+test: lint docs peers ## everything that must hold: lint, documentation, tests
+	pytest -n auto
+
+.PHONY: bench
+bench: $(READY) peers ## measure against other programs
+	python bench/run.py
+
+.PHONY: coverage
+coverage: $(READY) ## run the tests with branch coverage
+	coverage run -m pytest
+	coverage report
+
+.PHONY: format
+format: $(READY) ## rewrite the sources in the house format
+	ruff check --fix .
+	ruff format .
+
+.PHONY: clean
+clean: ## remove everything that was made
+	rm -rf $(VENV) build dist docs/_build bench/out .coverage .coverage.* htmlcov .hypothesis .mypy_cache \
+		.pytest_cache .ruff_cache .import_linter_cache
+	find src tests bench fuzz docs demo -name __pycache__ -type d -prune -exec rm -rf {} +

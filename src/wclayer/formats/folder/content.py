@@ -1,0 +1,173 @@
+"""Data of streams in files of this machine: writing it, reading it, and what such files are called.
+
+A sparse stream becomes a file with holes: only its ranges are written, and only they are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from wclayer.errors import FormatError, IntegrityError
+from wclayer.formats.folder.door import readable, store_error
+from wclayer.model import Stream
+from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
+from wclayer.ntfs.names import encode_wtf8, fold
+
+if TYPE_CHECKING:
+    crc32: Callable[..., int] = zlib.crc32
+else:
+    try:
+        from isal.isal_zlib import crc32
+    except ImportError:  # no wheel for this machine
+        crc32 = zlib.crc32
+
+__all__ = [
+    "HEADER_RECORD",
+    "INDEX",
+    "LAYER_CHAIN",
+    "PIECE",
+    "STREAM_FOLDER",
+    "crc32",
+    "file_stream",
+    "host_leaf",
+    "host_times",
+    "host_wants_escape",
+    "inline_stream",
+    "write_stream",
+]
+
+INDEX = b"layer.db"
+LAYER_CHAIN = b"layerchain.json"
+HEADER_RECORD = b"layer.headers"
+STREAM_FOLDER = b"layer.streams"
+
+PIECE = 1 << 20
+"""Files are read in pieces of this many bytes."""
+
+_MAX_LEAF = 255  # NAME_MAX of every file system in use
+_ESCAPED = ".WCL-"
+_RESERVED = "LAYER"
+
+# ext4 holds 1901 to 2446; what lies outside is wrapped or refused by one system or another, so it is brought inside.
+_EARLIEST = UNIX_EPOCH_TICKS - (1 << 31) * 10_000_000
+_LATEST = UNIX_EPOCH_TICKS + ((1 << 34) - (1 << 31) - 1) * 10_000_000
+
+
+def host_wants_escape(name: str, *, top: bool) -> bool:
+    """Whether ``name`` cannot stand for itself on this machine.
+
+    Names of more than 255 bytes cannot, nor names like those of the escaped ones, nor, at the ``top`` of the layer,
+    names that begin like those of its own files (``layer.db``, ``layerchain.json``, Docker's ``layerId``).
+    """
+    if len(name) * 4 > _MAX_LEAF and len(encode_wtf8(name)) > _MAX_LEAF:
+        return True
+    folded = fold(name)
+    return folded.startswith(_ESCAPED) or (top and folded.startswith(_RESERVED))
+
+
+def host_leaf(name: str, *, escape: bool) -> bytes:
+    """The name on this machine for ``name``: WTF-8, or ``.wcl-`` and a hash of it."""
+    leaf = encode_wtf8(name)
+    return b".wcl-" + hashlib.sha256(leaf).hexdigest()[:32].encode() if escape else leaf
+
+
+def host_times(filetime: int | None) -> tuple[int, int]:
+    """Access and modification time in ns after 1970 for a file last written at ``filetime``; unknown becomes 1970."""
+    if filetime is None:
+        return 0, 0
+    nanoseconds = (min(max(filetime, _EARLIEST), _LATEST) - UNIX_EPOCH_TICKS) * 100
+    return nanoseconds, nanoseconds
+
+
+def write_stream(descriptor: int, data: Stream, path: str) -> int:
+    """Write ``data`` into the new file ``descriptor``; returns the CRC-32 of its stored bytes.
+
+    Raises FormatError naming ``path`` when the source yields more or less than it promised, and OSError.
+    """
+    write = os.write
+    checksum = written = 0
+    if data.ranges is None:
+        for piece in data.source(data.size):
+            length = write(descriptor, piece)
+            if length != len(piece):
+                _write_rest(descriptor, memoryview(piece)[length:])
+            checksum = crc32(piece, checksum)
+            written += len(piece)
+        if written != data.size:
+            raise FormatError(
+                f"the data has {written} bytes where {data.size} were promised", kind="data-size", path=path
+            )
+        return checksum
+    if data.size >= 1 << 63:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    ranges = iter(data.ranges)
+    offset = end = 0
+    for piece in data.stored_pieces():
+        rest = memoryview(piece)
+        while rest:
+            while offset == end:
+                offset, length = next(ranges, (0, -1))
+                end = offset + length
+                if length < 0:
+                    raise FormatError("the data is longer than its ranges", kind="data-size", path=path)
+            length = os.pwrite(descriptor, rest[: end - offset], offset)
+            offset += length
+            rest = rest[length:]
+        checksum = crc32(piece, checksum)
+    if offset != end or any(length for _, length in ranges):
+        raise FormatError("the data is shorter than its ranges", kind="data-size", path=path)
+    os.ftruncate(descriptor, data.size)
+    return checksum
+
+
+def _write_rest(descriptor: int, rest: memoryview) -> None:
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def file_stream(
+    open_file: Callable[[], int],
+    size: int,
+    ranges: tuple[tuple[int, int], ...] | None,
+    path: bytes,
+    host_path: bytes | None,
+) -> Stream:
+    """The stream in an ordinary file that ``open_file`` opens for each reading; ``path`` names it in errors.
+
+    A file of another size than ``size`` is an IntegrityError, raised when it is read.
+    """
+    extents = ((0, size),) if ranges is None else ranges
+
+    def source(_stored: int) -> Iterator[bytes]:
+        descriptor = open_file()
+        try:
+            found = os.fstat(descriptor).st_size
+            if found != size:
+                raise IntegrityError(f"the file has {found} bytes instead of {size}", path=readable(path))
+            for offset, length in extents:
+                end = offset + length
+                while offset < end:
+                    piece = os.pread(descriptor, min(PIECE, end - offset), offset)
+                    if not piece:
+                        raise IntegrityError("the file became shorter while it was read", path=readable(path))
+                    yield piece
+                    offset += len(piece)
+        except OSError as error:
+            raise store_error(error, "cannot read the file", path, "") from error
+        finally:
+            os.close(descriptor)
+
+    return Stream(size, source, ranges, host_path)
+
+
+def inline_stream(content: bytes, size: int, ranges: tuple[tuple[int, int], ...] | None) -> Stream:
+    """The stream whose stored bytes are ``content``. Raises IntegrityError when their number is wrong."""
+    stored = size if ranges is None else sum(length for _, length in ranges)
+    if len(content) != stored:
+        raise IntegrityError(f"a stream has {len(content)} bytes in the database instead of {stored}")
+    return Stream(size, lambda _stored: iter((content,) if content else ()), ranges)

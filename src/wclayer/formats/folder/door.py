@@ -1,0 +1,286 @@
+"""The one door to the files of a layer: nothing opened, made or linked through it lies outside the layer's folder.
+
+Every operation names a folder by its path below the root and a file by a single name in it. A folder is reached from
+the held descriptor of the root without following any link: in one ``openat2`` call where the kernel has it, else
+component by component with ``O_NOFOLLOW``. What happens then happens relative to the folder's descriptor, so there is
+no moment between a check and its use.
+
+All names are bytes. Not for use by several threads at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import sys
+from collections import OrderedDict
+from functools import cache
+
+from wclayer.errors import IntegrityError, StoreError, UnsupportedError
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["Door", "NameRefusedError", "NameTakenError", "check_platform", "readable", "store_error"]
+
+DIRECTORY_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_FOLLOW | getattr(os, "O_CLOEXEC", 0)
+READ_FLAGS = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+_FICLONE = 0x40049409  # linux/fs.h
+_SYS_OPENAT2 = 437  # the same number on every architecture since Linux 5.6
+_RESOLVE = 0x08 | 0x04 | 0x02  # BENEATH, NO_SYMLINKS, NO_MAGICLINKS (linux/openat2.h)
+_LONGEST_PATH = 4000  # a single call takes less than PATH_MAX, 4096 bytes
+
+
+class NameTakenError(StoreError):
+    """Something of that name is there already."""
+
+
+class NameRefusedError(StoreError):
+    """The file system cannot hold such a name: too long, or not in its encoding."""
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class Door:
+    """Access to the tree below the open folder ``root``, which the caller keeps open and closes.
+
+    ``where`` is the name of the layer in errors. At most ``capacity`` folders are held open: a descriptor that
+    :meth:`directory` returned stays open at least until ``capacity`` other folders were asked for.
+    """
+
+    def __init__(self, root: int, *, where: str, capacity: int = 96) -> None:
+        check_platform()
+        self.root = root
+        self.where = where
+        self.capacity = max(capacity, 4)
+        self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._has_openat2 = sys.platform == "linux"
+        self._can_clone = sys.platform == "linux"
+
+    def close(self) -> None:
+        """Close all folders but the root."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+    def directory(self, path: bytes) -> int:
+        """The descriptor of the folder ``path``, ``b""`` being the root; the door keeps and closes it."""
+        if not path:
+            return self.root
+        known = self._open
+        descriptor = known.get(path)
+        if descriptor is not None:
+            known.move_to_end(path)
+            return descriptor
+        try:
+            descriptor = self._reach(path)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not known:
+                raise store_error(error, "cannot open the folder", path, self.where) from error
+            self._shrink(len(known) // 2)
+            return self.directory(path)
+        self._shrink(self.capacity - 1)
+        known[path] = descriptor
+        return descriptor
+
+    def make_directory(self, parent: bytes, leaf: bytes) -> None:
+        """Make the folder ``leaf`` in ``parent``. Raises NameTakenError, NameRefusedError, StoreError."""
+        try:
+            os.mkdir(_checked(leaf), 0o755, dir_fd=self.directory(parent))
+        except OSError as error:
+            raise store_error(error, "cannot make the folder", _join(parent, leaf), self.where) from error
+
+    def create(self, parent: bytes, leaf: bytes) -> int:
+        """A descriptor that writes the new, read-only file ``leaf`` in ``parent``; the caller closes it.
+
+        Raises NameTakenError, NameRefusedError, StoreError.
+        """
+        try:
+            return os.open(_checked(leaf), CREATE_FLAGS, 0o444, dir_fd=self.directory(parent))
+        except OSError as error:
+            raise store_error(error, "cannot create the file", _join(parent, leaf), self.where) from error
+
+    def open(self, parent: bytes, leaf: bytes) -> int:
+        """A descriptor that reads the ordinary file ``leaf`` in ``parent``; the caller closes it.
+
+        Raises IntegrityError when it is missing or is no ordinary file.
+        """
+        path = _join(parent, leaf)
+        try:
+            descriptor = os.open(_checked(leaf), READ_FLAGS, dir_fd=self.directory(parent))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                why = "is missing" if error.errno == errno.ENOENT else "is no ordinary file"
+                raise IntegrityError(f"the file {why}", layer=self.where, path=readable(path)) from error
+            raise store_error(error, "cannot open the file", path, self.where) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise IntegrityError("the file is no ordinary file", layer=self.where, path=readable(path))
+        return descriptor
+
+    def link(self, source: Door, source_parent: bytes, source_leaf: bytes, parent: bytes, leaf: bytes) -> bool:
+        """Make ``leaf`` in ``parent`` another name of the ordinary file ``source_leaf`` behind ``source``.
+
+        False when the file system cannot: another device, too many links, not permitted. Raises NameTakenError,
+        NameRefusedError, IntegrityError when the source is no ordinary file, StoreError.
+        """
+        old, new = source.open(source_parent, source_leaf), _join(parent, leaf)
+        try:
+            here = self.directory(parent)
+            os.link(
+                source_leaf,
+                _checked(leaf),
+                src_dir_fd=source.directory(source_parent),
+                dst_dir_fd=here,
+                follow_symlinks=False,
+            )
+            made, meant = os.stat(leaf, dir_fd=here, follow_symlinks=False), os.fstat(old)
+            if (made.st_dev, made.st_ino) != (meant.st_dev, meant.st_ino):
+                os.unlink(leaf, dir_fd=here)
+                raise IntegrityError("the file was exchanged while a link to it was made", path=readable(new))
+        except OSError as error:
+            if error.errno in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP):
+                return False
+            raise store_error(error, "cannot link the file", new, self.where) from error
+        finally:
+            os.close(old)
+        return True
+
+    def clone(self, source: bytes, size: int, descriptor: int) -> bool:
+        """Let the new file ``descriptor`` share the blocks of ``source``, an ordinary file of ``size`` bytes anywhere.
+
+        False when the file system cannot (XFS and Btrfs can).
+        """
+        if not self._can_clone:
+            return False
+        try:
+            old = os.open(source, READ_FLAGS)
+        except OSError:
+            return False
+        try:
+            status = os.fstat(old)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+                return False
+            fcntl.ioctl(descriptor, _FICLONE, old)
+        except OSError as error:
+            self._can_clone = error.errno == errno.EXDEV
+            return False
+        finally:
+            os.close(old)
+        return True
+
+    def _shrink(self, count: int) -> None:
+        while len(self._open) > count:
+            os.close(self._open.popitem(last=False)[1])
+
+    def _reach(self, path: bytes) -> int:
+        """Open ``path`` without following anything; raises OSError."""
+        if any(component in (b"", b".", b"..") for component in path.split(b"/")):
+            raise OSError(errno.EINVAL, "not a plain relative path")
+        here, rest, owned = self.root, path, False
+        try:
+            while rest:
+                head, rest = _cut(rest, _LONGEST_PATH)
+                following = self._reach_at(here, head)
+                if owned:
+                    os.close(here)
+                here, owned = following, True
+        except OSError:
+            if owned:
+                os.close(here)
+            raise
+        return here
+
+    def _reach_at(self, here: int, path: bytes) -> int:
+        if self._has_openat2:
+            try:
+                return _openat2(here, path)
+            except OSError as error:
+                # No such call, or one that a sandbox forbids; a folder that may not be entered says EACCES.
+                if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EAGAIN):
+                    raise
+                self._has_openat2 = error.errno == errno.EAGAIN
+        step, owned = here, False
+        try:
+            for component in path.split(b"/"):
+                following = os.open(component, DIRECTORY_FLAGS | NO_FOLLOW, dir_fd=step)
+                if owned:
+                    os.close(step)
+                step, owned = following, True
+        except OSError:
+            if owned:
+                os.close(step)
+            raise
+        return step
+
+
+def check_platform() -> None:
+    """Raises UnsupportedError where files cannot be named relative to an open folder, as on Windows."""
+    if os.open not in os.supports_dir_fd or not NO_FOLLOW:
+        raise UnsupportedError(
+            "this system cannot open files relative to an open folder, without which a layer folder is not safe",
+            hint="use Linux or macOS for layer folders",
+        )
+
+
+def store_error(error: OSError, action: str, path: bytes, where: str) -> StoreError:
+    """``error`` as a StoreError that names ``path``, and the reason in the words of the system."""
+    name = readable(path)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason = "no space left" if error.errno == errno.ENOSPC else "no space left in the quota"
+        return StoreError(
+            f"{action}: {reason} on the device", layer=where, path=name, hint="free some space or use another store"
+        )
+    kind = StoreError
+    if error.errno == errno.EEXIST:
+        kind = NameTakenError
+    elif error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
+        kind = NameRefusedError
+    return kind(f"{action}: {error.strerror or error}", layer=where, path=name)
+
+
+def readable(path: bytes) -> str:
+    """``path`` for people, in an error."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _checked(leaf: bytes) -> bytes:
+    if leaf in (b"", b".", b"..") or b"/" in leaf or b"\0" in leaf:
+        raise OSError(errno.EINVAL, "not a plain file name")
+    return leaf
+
+
+def _join(parent: bytes, leaf: bytes) -> bytes:
+    return parent + b"/" + leaf if parent else leaf
+
+
+def _cut(path: bytes, limit: int) -> tuple[bytes, bytes]:
+    if len(path) <= limit:
+        return path, b""
+    cut = path.rfind(b"/", 0, limit)
+    if cut <= 0:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    return path[:cut], path[cut + 1 :]
+
+
+def _openat2(here: int, path: bytes) -> int:
+    how = _OpenHow(DIRECTORY_FLAGS, 0, _RESOLVE)
+    for _attempt in range(16):  # EAGAIN: something was renamed while the kernel walked
+        descriptor: int = _libc().syscall(_SYS_OPENAT2, here, path, ctypes.byref(how), ctypes.sizeof(how))
+        if descriptor >= 0:
+            return descriptor
+        number = ctypes.get_errno()
+        if number not in (errno.EAGAIN, errno.EINTR):
+            break
+    raise OSError(number, os.strerror(number))
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

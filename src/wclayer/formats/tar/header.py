@@ -1,0 +1,194 @@
+"""The 512-byte header block of a tar archive, in every dialect that occurs.
+
+Reading follows Go's ``archive/tar``, the reader behind every Windows layer importer; writing produces the one form it
+writes. Layout: POSIX.1-2017 ("ustar Interchange Format"), the GNU tar manual ("Basic Tar Format"), star.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from zlib import adler32
+
+from wclayer.errors import FormatError
+
+__all__ = ["BLOCK", "GNU", "PAX", "STAR", "V7", "ZERO_BLOCK", "RawHeader", "build_block", "parse_block", "parse_number"]
+
+BLOCK = 512
+ZERO_BLOCK = bytes(BLOCK)
+
+GNU, PAX, STAR, V7 = "gnu", "pax", "star", "v7"
+
+# The block that every common writer makes: octal numbers filling their fields, ended by one NUL. One match checks them
+# all; whatever it does not match is read field by field.
+_ORDINARY = re.compile(
+    rb"(?s:.{100})([0-7]{7})\0[0-7]{7}\0[0-7]{7}\0([0-7]{11})\0([0-7]{11})\0([0-7]{6})\0 ((?s:.))(?s:.{100})"
+    rb"ustar\x0000(?s:.{64})(?:[0-7]{7}\0[0-7]{7}\0|\0{16})(?s:.{163})(?!tar\0)(?s:.{4})"
+).fullmatch
+
+
+class RawHeader(NamedTuple):
+    """The fields of one block. Numbers are parsed, texts cut at their first NUL, times are in nanoseconds since 1970.
+
+    ``dialect`` is ``gnu``, ``pax`` (ustar too), ``star`` or ``v7``. ``block`` is the block itself.
+    """
+
+    name: bytes
+    mode: int
+    size: int
+    mtime: int
+    type: int
+    linkname: bytes
+    dialect: str
+    block: bytes
+    atime: int | None = None
+    ctime: int | None = None
+
+
+def parse_block(block: bytes) -> RawHeader:
+    """Read one block of exactly 512 bytes. Raises FormatError (``tar-header``)."""
+    match = _ORDINARY(block)
+    if match is None:
+        return _parse_fields(block)
+    mode, size, mtime, checksum, kind = match.groups()
+    if _checksum(block) != int(checksum, 8):
+        return _parse_fields(block)
+    end = block.find(b"\0")
+    name = block[: end if end < 100 else 100]
+    if block[345]:
+        name = _text(block, 345, 155) + b"/" + name
+    linkname = _text(block, 157, 100) if block[157] else b""
+    return RawHeader(name, int(mode, 8), int(size, 8), int(mtime, 8) * 1_000_000_000, kind[0], linkname, PAX, block)
+
+
+def _checksum(block: bytes) -> int:
+    """The sum of the block's bytes, its checksum field counted as spaces.
+
+    The low half of Adler-32 is one more than the sum modulo 65521; pieces of up to 256 bytes cannot wrap.
+    """
+    low = (adler32(block[:148]) & 0xFFFF) + (adler32(block[156:412]) & 0xFFFF) + (adler32(block[412:]) & 0xFFFF)
+    return low - 3 + 256
+
+
+def _parse_fields(block: bytes) -> RawHeader:
+    stored = parse_number(block[148:156])
+    unsigned = _checksum(block)
+    signed = unsigned - 256 * sum(byte >= 0x80 for byte in block[:148] + block[156:])
+    if stored not in (unsigned, signed):
+        raise FormatError("the checksum of a tar header does not match", kind="tar-header")
+    dialect = V7
+    if block[257:263] == b"ustar\0":
+        dialect = STAR if block[508:512] == b"tar\0" else PAX
+    elif block[257:265] == b"ustar  \0":
+        dialect = GNU
+    for start, length in ((108, 8), (116, 8)) if dialect == V7 else ((108, 8), (116, 8), (329, 8), (337, 8)):
+        parse_number(block[start : start + length])
+    name = _text(block, 0, 100)
+    atime = ctime = None
+    if dialect == PAX:
+        prefix = _text(block, 345, 155)
+    elif dialect == STAR:
+        prefix = _text(block, 345, 131)
+        atime, ctime = _seconds(block[476:488]), _seconds(block[488:500])
+    elif dialect == GNU:
+        prefix, atime, ctime = _gnu_times(block)
+    else:
+        prefix = b""
+    if prefix:
+        name = prefix + b"/" + name
+    return RawHeader(
+        name,
+        parse_number(block[100:108]),
+        parse_number(block[124:136]),
+        _seconds(block[136:148]),
+        block[156],
+        _text(block, 157, 100),
+        dialect,
+        block,
+        atime,
+        ctime,
+    )
+
+
+def _gnu_times(block: bytes) -> tuple[bytes, int | None, int | None]:
+    """Access and change time of a GNU header; where they make no sense the field is a prefix, as some writers had it."""
+    try:
+        return (
+            b"",
+            _seconds(block[345:357]) if block[345] else None,
+            _seconds(block[357:369]) if block[357] else None,
+        )
+    except FormatError:
+        prefix = _text(block, 345, 155)
+        return (prefix if prefix.isascii() else b""), None, None
+
+
+def _text(block: bytes, start: int, length: int) -> bytes:
+    return block[start : start + length].partition(b"\0")[0]
+
+
+def _seconds(field: bytes) -> int:
+    return parse_number(field) * 1_000_000_000
+
+
+def parse_number(field: bytes) -> int:
+    """Octal text or base-256 (two's complement, at most 64 bits). Raises FormatError (``tar-header``)."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
+        if field[0] & 0x40:
+            value -= 1 << (8 * len(field) - 1)
+        if not -(1 << 63) <= value < 1 << 63:
+            raise FormatError("a number in a tar header does not fit 64 bits", kind="tar-header")
+        return value
+    text = field.strip(b" \0").partition(b"\0")[0]
+    if text.strip(b"01234567"):
+        raise FormatError(f"{text!r} is not an octal number", kind="tar-header")
+    return int(text, 8) if text else 0
+
+
+def _octal(value: int, length: int) -> bytes:
+    """Zero-padded octal and a NUL; zeros when it does not fit (a PAX record then has the value)."""
+    if 0 <= value < 8 ** (length - 1):
+        return b"%0*o\0" % (length - 1, value)
+    return b"0" * (length - 1) + b"\0"
+
+
+def _field(text: bytes, length: int) -> bytes:
+    """Text cut to its field; a cut right behind a slash loses the slash, so that no folder is suggested."""
+    if len(text) > length and text[length - 1] == 0x2F:
+        head = text[: length - 1].rstrip(b"/")
+        return head + b"\0" + text[len(head) + 1 : length]
+    return text[:length].ljust(length, b"\0")
+
+
+_IDS = b"0000000\x000000000\0"
+_MAGIC = b"ustar\x0000" + bytes(64)
+_DEVICES = b"0000000\x000000000\0"
+
+
+def build_block(
+    name: bytes,
+    kind: bytes,
+    *,
+    mode: int = 0,
+    size: int = 0,
+    mtime: int = 0,
+    linkname: bytes = b"",
+    prefix: bytes = b"",
+    devices: bool = True,
+) -> bytes:
+    """One ustar block as Go writes it. ``mtime`` is in whole seconds; ``devices`` False leaves the device numbers NUL."""
+    head = b"".join(
+        (_field(name, 100), _octal(mode, 8), _IDS, _octal(size, 12), _octal(mtime, 12)),
+    )
+    tail = b"".join(
+        (
+            kind,
+            _field(linkname, 100) if linkname else bytes(100),
+            _MAGIC,
+            _DEVICES if devices else bytes(16),
+            prefix.ljust(167, b"\0"),
+        )
+    )
+    checksum = (adler32(head) & 0xFFFF) + (adler32(tail[:256]) & 0xFFFF) + (adler32(tail[256:]) & 0xFFFF) + 253
+    return b"%b%06o\0 %b" % (head, checksum, tail)

@@ -1,0 +1,288 @@
+"""Members of a tar archive as Go's ``archive/tar`` sees them: extended headers, long names and sparse maps resolved.
+
+A member is what a header block and everything that modifies it say together. Only after that do the rules of Windows
+layers begin (see :mod:`wclayer.formats.tar.reader`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from wclayer.errors import FormatError, LimitError
+from wclayer.formats.tar.header import BLOCK, GNU, ZERO_BLOCK, RawHeader, parse_block
+from wclayer.formats.tar.pax import GO_ZERO_TIME, MAX_RECORDS, parse_integer, parse_records, parse_time, record_pairs
+from wclayer.formats.tar.slabs import SlabStream
+from wclayer.formats.tar.sparse import REPEATED, Ranges, checked, join_pairs, old_gnu_map, pax_map
+
+__all__ = ["HeaderRecorder", "Member", "Members", "merge_records"]
+
+_NO_RECORDS: dict[bytes, bytes] = {}
+_WITHOUT_BODY = frozenset(b"123456")
+_EXTENDED, _GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"xgLKS"
+_FILE, _FOLDER = b"05"
+
+
+class HeaderRecorder(Protocol):
+    """Takes what is needed to write an archive again byte for byte: everything that is not the body of a file."""
+
+    def segment(self, data: bytes) -> None:
+        """Bytes of the archive outside of bodies, in order."""
+
+    def body(self, ordinal: int, offset: int, length: int) -> None:
+        """Here follow ``length`` bytes of the content of member ``ordinal``, from ``offset`` of its logical data."""
+
+
+class Member:
+    """One member.
+
+    ``type`` is the type flag as a byte value (a NUL flag is resolved to ``0`` or ``5``). ``size`` is the logical size
+    that the headers state; ``stored`` is how many bytes of body follow; ``ranges`` is the map of a sparse file. Times
+    are nanoseconds since 1970, None where no header has one. ``pax`` holds the records, empty ones too.
+    """
+
+    __slots__ = (
+        "atime",
+        "ctime",
+        "header",
+        "linkname",
+        "mtime",
+        "name",
+        "ordinal",
+        "pax",
+        "ranges",
+        "size",
+        "stored",
+        "type",
+    )
+
+    def __init__(self, header: RawHeader, pax: dict[bytes, bytes], ordinal: int) -> None:
+        self.header = header
+        self.name = header.name
+        self.linkname = header.linkname
+        self.type = header.type
+        self.size = header.size
+        self.mtime: int | None = header.mtime
+        self.atime = header.atime
+        self.ctime = header.ctime
+        self.pax = pax
+        self.ordinal = ordinal
+        self.stored = 0
+        self.ranges: Ranges | None = None
+
+
+class Members:
+    """Iterates the members of an archive.
+
+    The body of the current member is read with :meth:`body`; one that was not read is passed over when the next member
+    is asked for. A ``recorder`` is told everything else, and is told of the bodies where they were.
+    """
+
+    def __init__(self, stream: SlabStream, recorder: HeaderRecorder | None = None) -> None:
+        self._stream = stream
+        self._recorder = recorder
+        self._ordinal = 0
+        self._left = 0
+        self._padding = 0
+        self._current: Member | None = None
+
+    def __iter__(self) -> Iterator[Member]:
+        while (member := self.next()) is not None:
+            yield member
+
+    def next(self) -> Member | None:
+        """The next member, None at the end of the archive. Raises FormatError for a malformed archive."""
+        self._finish_body()
+        pax = _NO_RECORDS
+        long_name = long_link = b""
+        while True:
+            header = self._header()
+            if header is None:
+                return None
+            kind = header.type
+            if kind == _EXTENDED:
+                pax = self._records(header)
+                continue
+            if kind in (_LONG_NAME, _LONG_LINK):
+                text = self._body_of_header(header).partition(b"\0")[0]
+                if kind == _LONG_NAME:
+                    long_name = text
+                else:
+                    long_link = text
+                continue
+            member = Member(header, pax, self._ordinal)
+            self._ordinal += 1
+            if kind == _GLOBAL:
+                member.pax = records = self._records(header)
+                member.name = records.get(b"path") or header.name
+                member.size = 0
+                member.mtime = member.atime = member.ctime = None
+                self._current = member
+                return member
+            if pax:
+                merge_records(member, pax)
+            member.name = long_name or member.name
+            member.linkname = long_link or member.linkname
+            if not kind:
+                member.type = _FOLDER if member.name.endswith(b"/") else _FILE
+            self._open_body(member)
+            return member
+
+    def keep_body_as_header(self, member: Member) -> None:
+        """Treat the body of a member that becomes no file as header bytes. LimitError when it is over a megabyte."""
+        if member.stored > MAX_RECORDS:
+            raise LimitError(f"{member.stored} bytes of data where none belong")
+        self._pass_over_body()
+
+    def body(self, length: int) -> Iterator[memoryview]:
+        """The whole body of the current member in pieces; ``length`` is its ``stored``.
+
+        Raises FormatError (``unexpected-eof``) when the archive ends before.
+        """
+        member = self._current
+        if member is None or length != self._left:
+            raise FormatError("the map of a sparse file does not fit the data stored for it", kind="unexpected-eof")
+        if self._recorder is not None:
+            for offset, count in member.ranges if member.ranges is not None else ((0, length),):
+                self._recorder.body(member.ordinal, offset, count)
+        for piece in self._stream.pieces(length):
+            self._left -= len(piece)
+            yield piece
+
+    # ------------------------------------------------------------------ headers
+
+    def _take(self, count: int) -> bytes:
+        data = self._stream.take(count)
+        if self._recorder is not None:
+            self._recorder.segment(data)
+        return data
+
+    def _upto_block(self) -> bytes:
+        block = self._stream.upto(BLOCK)
+        if self._recorder is not None:
+            self._recorder.segment(block)
+        if block and len(block) != BLOCK:
+            raise FormatError("the archive ends inside a header", kind="unexpected-eof")
+        return block
+
+    def _header(self) -> RawHeader | None:
+        block = self._upto_block()
+        if block and (block[0] or block != ZERO_BLOCK):
+            header = parse_block(block)
+            if header.size < 0 and header.type not in _WITHOUT_BODY:
+                raise FormatError("the size in a tar header is negative", kind="tar-header")
+            return header
+        if block:
+            block = self._upto_block()
+            if block and block != ZERO_BLOCK:
+                raise FormatError("a header follows an end mark that was cut short", kind="tar-header")
+        for piece in self._stream.rest():
+            if self._recorder is not None:
+                self._recorder.segment(bytes(piece))
+        return None
+
+    def _body_of_header(self, header: RawHeader) -> bytes:
+        size = header.size
+        if size > MAX_RECORDS:
+            raise FormatError(f"{size} bytes of extended header, {MAX_RECORDS} at most", kind="header-too-long")
+        data = self._take(size)
+        self._skip_padding(-size % BLOCK)
+        return data
+
+    def _records(self, header: RawHeader) -> dict[bytes, bytes]:
+        data = self._body_of_header(header)
+        records = parse_records(data)
+        if REPEATED[0] in records or REPEATED[1] in records:
+            sparse_map = join_pairs(record_pairs(data))
+            for key in REPEATED:
+                records.pop(key, None)
+            if sparse_map is not None:
+                records[b"GNU.sparse.map"] = sparse_map
+        return records
+
+    # ------------------------------------------------------------------ bodies
+
+    def _open_body(self, member: Member) -> None:
+        self._current = member
+        size = member.size
+        if member.type in _WITHOUT_BODY:
+            if pax_map(member.pax, self._take_of_body) is not None:
+                raise FormatError("a sparse map for what has no data", kind="tar-header")
+            return
+        if size < 0:
+            raise FormatError("the size of a tar member is negative", kind="tar-header")
+        self._padding = -size % BLOCK
+        member.stored = self._left = size
+        if member.type == _SPARSE:
+            if member.header.dialect != GNU:
+                raise FormatError("a sparse file in a dialect that has none", kind="tar-header")
+            member.size, ranges = old_gnu_map(member.header.block, self._take)
+            member.ranges = checked(ranges, member.size, size)
+        elif member.pax:
+            self._open_pax_sparse(member)
+
+    def _open_pax_sparse(self, member: Member) -> None:
+        found = pax_map(member.pax, self._take_of_body)
+        if found is None:
+            return
+        ranges, used = found
+        pax = member.pax
+        if pax.get(b"GNU.sparse.name"):
+            member.name = pax[b"GNU.sparse.name"]
+        size = pax.get(b"GNU.sparse.size") or pax.get(b"GNU.sparse.realsize")
+        member.size = parse_integer(size) if size else member.size
+        member.stored -= used
+        member.ranges = checked(ranges, member.size, member.stored)
+
+    def _take_of_body(self, count: int) -> bytes:
+        if count > self._left:
+            raise FormatError("the map of a sparse file is longer than its body", kind="tar-header")
+        self._left -= count
+        return self._take(count)
+
+    def _finish_body(self) -> None:
+        if self._left:
+            self._pass_over_body()
+        if self._padding:
+            self._skip_padding(self._padding)
+            self._padding = 0
+
+    def _pass_over_body(self) -> None:
+        """A body that nobody wanted becomes header bytes, so that the record still has every byte."""
+        if self._recorder is None:
+            self._stream.skip(self._left)
+        else:
+            for piece in self._stream.pieces(self._left):
+                self._recorder.segment(bytes(piece))
+        self._left = 0
+
+    def _skip_padding(self, count: int) -> None:
+        """Padding behind the last body may be missing; whatever is there is recorded."""
+        padding = self._stream.upto(count)
+        if self._recorder is not None:
+            self._recorder.segment(padding)
+
+
+def merge_records(member: Member, pax: dict[bytes, bytes]) -> None:
+    """Let the records override the header; an empty value overrides nothing."""
+    get = pax.get
+    member.name = get(b"path") or member.name
+    member.linkname = get(b"linkpath") or member.linkname
+    if value := get(b"mtime"):
+        member.mtime = parse_time(value)
+    if value := get(b"atime"):
+        member.atime = parse_time(value)
+    if value := get(b"ctime"):
+        member.ctime = parse_time(value)
+    if value := get(b"size"):
+        member.size = parse_integer(value)
+    if value := get(b"uid"):
+        parse_integer(value)
+    if value := get(b"gid"):
+        parse_integer(value)
+    if member.mtime == GO_ZERO_TIME:
+        member.mtime = None
+    if member.atime == GO_ZERO_TIME:
+        member.atime = None
+    if member.ctime == GO_ZERO_TIME:
+        member.ctime = None

@@ -1,0 +1,106 @@
+"""A byte stream seen through large slabs: headers are copied out, file data is only looked at.
+
+The source yields memoryviews (slabs) that stay valid until the next one is asked for. A header is 512 bytes and gets
+copied; the data of a file is handed on as slices of the slab, so the bytes of a layer are never copied in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from wclayer.errors import FormatError
+
+__all__ = ["SlabStream", "slabs_of"]
+
+_SLAB = 1 << 20
+
+
+class SlabStream:
+    """Reads bytes off an iterable of slabs (memoryviews, or anything ``memoryview`` takes)."""
+
+    __slots__ = ("_end", "_pos", "_slabs", "_start", "_view")
+
+    def __init__(self, slabs: Iterable[bytes | bytearray | memoryview]) -> None:
+        self._slabs = iter(slabs)
+        self._view = memoryview(b"")
+        self._pos = self._end = 0
+        self._start = 0
+
+    @property
+    def position(self) -> int:
+        """Bytes handed out so far, from the start of the stream."""
+        return self._start + self._pos
+
+    def _next(self) -> bool:
+        for slab in self._slabs:
+            self._start += self._end
+            self._view = memoryview(slab)
+            self._pos, self._end = 0, len(self._view)
+            if self._end:
+                return True
+        return False
+
+    def upto(self, count: int) -> bytes:
+        """The next ``count`` bytes, fewer only at the end of the stream."""
+        pos = self._pos
+        end = pos + count
+        if end <= self._end:
+            self._pos = end
+            return bytes(self._view[pos:end])
+        parts = []
+        while count:
+            if self._pos == self._end and not self._next():
+                break
+            part = self._view[self._pos : min(self._pos + count, self._end)]
+            parts.append(bytes(part))
+            self._pos += len(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def take(self, count: int) -> bytes:
+        """Exactly the next ``count`` bytes. Raises FormatError (``unexpected-eof``)."""
+        data = self.upto(count)
+        if len(data) != count:
+            raise _truncated(count - len(data))
+        return data
+
+    def pieces(self, count: int) -> Iterator[memoryview]:
+        """The next ``count`` bytes as slices of the slabs, each valid until the next one is asked for."""
+        while count:
+            if self._pos == self._end and not self._next():
+                raise _truncated(count)
+            pos = self._pos
+            piece = self._view[pos : min(pos + count, self._end)]
+            self._pos = pos + len(piece)
+            count -= len(piece)
+            yield piece
+
+    def skip(self, count: int) -> None:
+        """Pass over ``count`` bytes. Raises FormatError (``unexpected-eof``)."""
+        end = self._pos + count
+        if end <= self._end:
+            self._pos = end
+            return
+        for _ in self.pieces(count):
+            pass
+
+    def rest(self) -> Iterator[memoryview]:
+        """Everything up to the end of the stream."""
+        while self._pos < self._end or self._next():
+            piece = self._view[self._pos : self._end]
+            self._pos = self._end
+            yield piece
+
+
+def slabs_of(read: Callable[[int], bytes], size: int = _SLAB) -> Iterator[bytes]:
+    """Slabs of a file-like object's ``read``, for sources that are not a pipeline."""
+    while data := read(size):
+        yield data
+
+
+def _truncated(missing: int) -> FormatError:
+    return FormatError(
+        f"the archive ends {missing} bytes too early",
+        kind="unexpected-eof",
+        hint="fetch the layer again: it is not complete",
+    )

@@ -1,0 +1,303 @@
+"""From layer items to tar members: byte for byte what hcsshim writes.
+
+The headers are those of Go's ``archive/tar`` for the records of go-winio ``backuptar``: always PAX for entries, ustar
+for whiteouts that fit, records sorted by key, no base-256, two zero blocks at the end and nothing more. The policy
+``reference`` also repeats what the reference loses (times wrapped into 64-bit nanoseconds, flags of extended
+attributes, streams of what has no data stream); ``faithful`` writes those too, in a form that hcsshim imports.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from base64 import b64encode
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import FormatError, UnsupportedError, WclayerError
+from wclayer.formats.tar.header import BLOCK, build_block
+from wclayer.formats.tar.pax import format_time, join_records
+from wclayer.formats.tar.reader import EA_FLAGS, Policy
+from wclayer.model import (
+    AlternateStream,
+    Buffer,
+    Entry,
+    HardLink,
+    LayerItem,
+    Metadata,
+    Notices,
+    Stream,
+    Tombstone,
+)
+from wclayer.ntfs import filetime
+from wclayer.ntfs.names import encode_wtf8
+from wclayer.ntfs.reparse import link_target, reference_target, tag_of
+
+__all__ = ["TarLayerWriter"]
+
+FILE_ATTRIBUTE_DIRECTORY = 0x10
+IO_REPARSE_TAG_MOUNT_POINT = 0xA0000003
+
+_MODE_FOLDER, _MODE_STREAM, _MODE_REPARSE, _MODE_HARD_LINK = 0o040000, 0o100000, 0o120000, 0o644
+_SECOND = 1_000_000_000
+_LAST_IN_HEADER = (1 << 33) * _SECOND
+_BIG = 8**11
+_DATA_SUFFIX = ":$DATA"
+_ZEROS = bytes(BLOCK)
+_OUTSIDE_ASCII = bytes(range(0x80, 0x100)) + b"\0"
+_MAX_DESCRIPTORS = 1 << 14
+
+Records = list[tuple[bytes, bytes]]
+
+
+class TarLayerWriter:
+    """Writes layer items as a tar through ``write``, which takes bytes-like pieces that are valid during the call.
+
+    Entries that share a ``file_id`` become one file and hard links to it. :meth:`commit` writes the end of the archive;
+    :meth:`abort` writes nothing more: what was written by then is for the caller to discard.
+    """
+
+    def __init__(
+        self, write: Callable[[Buffer], object], *, policy: Policy = "reference", notices: Notices | None = None
+    ) -> None:
+        self._write = write
+        self._faithful = policy == "faithful"
+        self._notices = notices if notices is not None else Notices()
+        self._names_by_id: dict[bytes, str] = {}
+        self._descriptors: dict[bytes, bytes] = {}
+        self._owner: Entry | None = None
+        self._owner_mode = 0
+        self._streams_written_with: str | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.commit()
+
+    def commit(self) -> None:
+        """End the archive: two zero blocks."""
+        self._write(bytes(2 * BLOCK))
+
+    def abort(self) -> None:
+        """Stop. A tar has no undo; the caller drops the file."""
+
+    def write(self, item: LayerItem) -> None:
+        """Write one item. Raises FormatError or UnsupportedError for what a layer tar cannot hold."""
+        try:
+            if isinstance(item, Entry):
+                self._entry(item)
+            elif isinstance(item, AlternateStream):
+                self._alternate_stream(item)
+            elif isinstance(item, HardLink):
+                self._hard_link(item.path, item.target, item.metadata)
+            else:
+                self._tombstone(item)
+        except WclayerError as error:
+            raise error.locate(path=item.path) from None
+
+    # ------------------------------------------------------------------ the four kinds of item
+
+    def _entry(self, entry: Entry) -> None:
+        if entry.file_id is not None:
+            first = self._names_by_id.setdefault(entry.file_id, entry.path)
+            if first != entry.path:
+                self._hard_link(entry.path, first, entry.metadata)
+                self._streams_written_with = entry.path
+                return
+        metadata, data = entry.metadata, entry.data
+        size = data.size if data is not None else entry.reported_size
+        mode, kind = 0, b"0"
+        if entry.is_directory:
+            mode, kind, size = _MODE_FOLDER, b"5", 0
+        if data is not None:
+            mode |= _MODE_STREAM
+        linkname = b""
+        if metadata.reparse is not None:
+            mode, kind = mode | _MODE_REPARSE, b"2"
+            target = reference_target(metadata.reparse) if not self._faithful else link_target(metadata.reparse)
+            linkname = encode_wtf8(target)
+        records = self._vendor_records(metadata)
+        self._header(encode_wtf8(entry.path), kind, mode, size, linkname, metadata, records)
+        self._owner, self._owner_mode = entry, mode
+        if data is not None:
+            self._body(data, size if kind == b"0" else 0)
+        elif size and kind == b"0":
+            raise FormatError(f"a reported size of {size} bytes and no data", kind="data-too-short")
+
+    def _alternate_stream(self, item: AlternateStream) -> None:
+        owner = self._owner
+        if owner is None and item.path == self._streams_written_with:
+            return
+        if item.data.ranges is not None and not self._faithful:
+            raise UnsupportedError("a sparse alternate stream, which the reference cannot write")
+        if owner is None or owner.path != item.path:
+            if not self._faithful:
+                raise FormatError("an alternate stream that does not follow its file", kind="stream-apart")
+            metadata, mode = Metadata(), _MODE_STREAM
+            self._notices.add("stream-apart", item.path, f"stream {item.name} does not follow its file")
+        else:
+            metadata, mode = owner.metadata, self._owner_mode
+        name = encode_wtf8(item.path + item.name.removesuffix(_DATA_SUFFIX))
+        self._header(name, b"0", mode, item.data.size, b"", metadata, [])
+        self._body(item.data, item.data.size)
+
+    def _hard_link(self, path: str, target: str, metadata: Metadata) -> None:
+        basic = self._basic_records(metadata)
+        self._header(encode_wtf8(path), b"1", _MODE_HARD_LINK, 0, encode_wtf8(target), metadata, basic)
+        self._owner = None
+
+    def _tombstone(self, item: Tombstone) -> None:
+        folder, slash, base = item.path.rpartition("/")
+        name = posixpath.normpath(encode_wtf8(f"{folder}{slash}.wh.{base}"))
+        self._owner = None
+        if _is_ascii(name):
+            if len(name) <= 100:
+                self._write(build_block(name, b"0"))
+                return
+            at = _split_point(name)
+            if at:
+                self._write(build_block(name[at + 1 :], b"0", prefix=name[:at]))
+                return
+        self._records(name, [(b"path", name)])
+        self._write(build_block(_ascii(name), b"0"))
+
+    # ------------------------------------------------------------------ headers
+
+    def _header(
+        self,
+        name: bytes,
+        kind: bytes,
+        mode: int,
+        size: int,
+        linkname: bytes,
+        metadata: Metadata,
+        records: Records,
+    ) -> None:
+        atime = self._nanoseconds(metadata.last_access_time)
+        ctime = self._nanoseconds(metadata.change_time)
+        mtime = self._nanoseconds(metadata.last_write_time)
+        if atime is not None:
+            records.append((b"atime", format_time(atime)))
+        if ctime is not None:
+            records.append((b"ctime", format_time(ctime)))
+        plain_name = _is_ascii(name)
+        if linkname and (len(linkname) > 100 or not _is_ascii(linkname)):
+            records.append((b"linkpath", linkname))
+        if mtime is None:
+            mtime = 0
+        elif mtime % _SECOND or not 0 <= mtime < _LAST_IN_HEADER:
+            records.append((b"mtime", format_time(mtime)))
+        if len(name) > 100 or not plain_name:
+            records.append((b"path", name))
+        if size >= _BIG:
+            records.append((b"size", b"%d" % size))
+        if records:
+            self._records(name, records)
+        self._write(
+            build_block(
+                name if plain_name else _ascii(name),
+                kind,
+                mode=mode,
+                size=size,
+                mtime=mtime // _SECOND,
+                linkname=_ascii(linkname),
+            )
+        )
+
+    def _records(self, name: bytes, records: Records) -> None:
+        """The extended header block and its records, which arrive sorted by key."""
+        data = join_records(records)
+        folder, _, base = name.rpartition(b"/")
+        head = _ascii(_join(folder, b"PaxHeaders.0", base))[:100].rstrip(b"/")
+        self._write(build_block(head, b"x", size=len(data), devices=False))
+        self._write(data + _ZEROS[: -len(data) % BLOCK])
+
+    def _basic_records(self, metadata: Metadata) -> Records:
+        records: Records = []
+        created = metadata.creation_time
+        if created is None and not self._faithful:
+            created = metadata.last_write_time
+        if created is not None:
+            nanoseconds = self._nanoseconds(created)
+            if nanoseconds is not None:
+                records.append((b"LIBARCHIVE.creationtime", format_time(nanoseconds)))
+        records.append((b"MSWINDOWS.fileattr", b"%d" % metadata.attributes))
+        return records
+
+    def _vendor_records(self, metadata: Metadata) -> Records:
+        """All records whose keys are in upper case, in order."""
+        records = self._basic_records(metadata)
+        if metadata.reparse is not None and tag_of(metadata.reparse) == IO_REPARSE_TAG_MOUNT_POINT:
+            records.append((b"MSWINDOWS.mountpoint", b"1"))
+        if metadata.security_descriptor is not None:
+            records.append((b"MSWINDOWS.rawsd", self._base64(metadata.security_descriptor)))
+        if metadata.extended_attributes:
+            self._extended_attributes(metadata, records)
+        return records
+
+    def _extended_attributes(self, metadata: Metadata, records: Records) -> None:
+        values = {ea.name: ea.value for ea in metadata.extended_attributes}
+        flags = {ea.name: ea.flags for ea in metadata.extended_attributes if ea.flags}
+        records += [(b"MSWINDOWS.xattr." + name, b64encode(values[name])) for name in sorted(values)]
+        if self._faithful:
+            records += [(EA_FLAGS + name, b"%d" % flags[name]) for name in sorted(flags)]
+
+    def _base64(self, descriptor: bytes) -> bytes:
+        known = self._descriptors
+        try:
+            return known[descriptor]
+        except KeyError:
+            if len(known) >= _MAX_DESCRIPTORS:
+                known.clear()
+            text = known[descriptor] = b64encode(descriptor)
+            return text
+
+    def _nanoseconds(self, ticks: int | None) -> int | None:
+        """A FILETIME in nanoseconds since 1970: exact, or wrapped as 64-bit nanoseconds are."""
+        if self._faithful:
+            return None if ticks is None else (ticks - filetime.UNIX_EPOCH_TICKS) * 100
+        seconds, nanoseconds = filetime.wrapped_to_unix(filetime.ABSENT_IN_REFERENCE if ticks is None else ticks)
+        return seconds * _SECOND + nanoseconds
+
+    # ------------------------------------------------------------------ bodies
+
+    def _body(self, data: Stream, announced: int) -> None:
+        left = announced
+        write = self._write
+        for piece in data.pieces():
+            left -= len(piece)
+            if left < 0:
+                raise FormatError("more data than its header announces", kind="data-too-long")
+            write(piece)
+        if left:
+            raise FormatError(f"{left} bytes fewer than its header announces", kind="data-too-short")
+        padding = -announced % BLOCK
+        if padding:
+            write(_ZEROS[:padding])
+
+
+def _is_ascii(text: bytes) -> bool:
+    return text.isascii() and b"\0" not in text
+
+
+def _ascii(text: bytes) -> bytes:
+    """``text`` without the bytes that a ustar field cannot hold."""
+    return text if _is_ascii(text) else text.translate(None, _OUTSIDE_ASCII)
+
+
+def _join(folder: bytes, middle: bytes, base: bytes) -> bytes:
+    """The lexically cleaned path ``folder/middle/base``, as Go's ``path.Join`` gives it."""
+    joined = b"/".join(part for part in (folder, middle, base) if part)
+    cleaned = posixpath.normpath(joined)
+    return cleaned[1:] if cleaned.startswith(b"//") else cleaned
+
+
+def _split_point(name: bytes) -> int:
+    """Where a long name splits into the prefix and name fields of ustar; 0 when it does not."""
+    head = name[:156] if len(name) > 156 else name.removesuffix(b"/")
+    at = head.rfind(b"/")
+    return at if 0 < at <= 155 and 1 <= len(name) - at - 1 <= 100 else 0

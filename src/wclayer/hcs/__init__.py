@@ -1,0 +1,1 @@
+"""What Windows' Host Compute Service does to layers, as one interface."""

@@ -1,0 +1,170 @@
+"""Inflating a blob of unknown compression: the content says what it is, and it is read to its very end.
+
+gzip (RFC 1952) may have several members and zstd (RFC 8878) several frames, some of them skippable; all belong to the
+blob. A decoder fills a buffer of the caller's, so that memory stays bounded whatever the content claims to be.
+ISA-L inflates gzip about twice as fast as zlib; where it is missing, zlib gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+from wclayer.errors import FormatError, UnsupportedError, WclayerError
+from wclayer.oci.mediatypes import Compression
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+try:
+    from isal import igzip, isal_zlib
+except ImportError:
+    igzip = None  # type: ignore[assignment]  # the marker of the dependency leaves some platforms out
+
+__all__ = ["HEAD_SIZE", "Decoder", "has_isal", "open_decoder", "sniff"]
+
+HEAD_SIZE = 16
+"""How many bytes :func:`sniff` needs at most."""
+
+_INPUT = 1 << 19
+"""How much compressed input is asked for at once, in bytes: callbacks into Python must be rare."""
+
+
+class RawReader(Protocol):
+    """The compressed side: fills a part of the buffer, 0 is the end. Raises only errors of this package."""
+
+    def readinto(self, buffer: memoryview, /) -> int: ...
+
+
+class Decoder(Protocol):
+    """The uncompressed side: fills a part of the buffer, 0 is the end. Raises FormatError for damaged content."""
+
+    def readinto(self, buffer: memoryview, /) -> int: ...
+
+
+def has_isal() -> bool:
+    """Whether ISA-L does the gzip work here."""
+    return igzip is not None
+
+
+def sniff(head: bytes) -> Compression:
+    """The compression that the first bytes of a blob show.
+
+    Raises UnsupportedError for bzip2 and xz, which some engines read but no image specification allows.
+    """
+    if head.startswith(b"\x1f\x8b\x08"):
+        return "gzip"
+    if head.startswith(b"\x28\xb5\x2f\xfd") or (len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
+        return "zstd"
+    for magic, offset, name in ((b"\xfd7zXZ\x00", 0, "xz"), (b"1AY&SY", 4, "bzip2")):
+        if head[offset : offset + len(magic)] == magic and (not offset or head.startswith(b"BZh")):
+            raise UnsupportedError(
+                f"compressed with {name}, which no image specification allows",
+                hint=f"decompress it first: {name} -dc FILE > FILE.tar",
+            )
+    return "none"
+
+
+def open_decoder(compression: Compression, raw: RawReader) -> Decoder:
+    """A decoder of everything that ``raw`` still holds."""
+    if compression == "gzip":
+        return _Guarded(_isal_gzip(raw) if igzip is not None else _ZlibGzip(raw).readinto, "gzip")
+    if compression == "zstd":
+        return _Guarded(zstd.ZstdFile(_ReadAdaptor(raw)).readinto, "zstd")  # type: ignore[arg-type]  # reads, no more
+    return raw
+
+
+def _isal_gzip(raw: RawReader) -> Callable[[memoryview], int]:
+    # The reader below the public IGzipFile: it inflates straight into the caller's buffer.
+    reader = isal_zlib._GzipReader(raw, _INPUT)  # type: ignore[arg-type]  # it only ever calls readinto
+    return reader.readinto
+
+
+class _Guarded:
+    """Turns what the libraries raise into FormatError. Errors of this package come from below, and pass."""
+
+    def __init__(self, readinto: Callable[[memoryview], int], name: str) -> None:
+        self._readinto = readinto
+        self._name = name
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        try:
+            return self._readinto(buffer)
+        except WclayerError:
+            raise
+        except EOFError:
+            raise FormatError(
+                f"the blob ends inside its last {self._name} {_PART[self._name]}",
+                kind="unexpected-eof",
+                hint="it is cut short, or something else was appended to it",
+            ) from None
+        except (OSError, OverflowError, ValueError, zlib.error, zstd.ZstdError, *_ISAL_ERRORS) as error:
+            raise FormatError(f"damaged {self._name} data: {error}", kind=self._name) from error
+
+
+_PART = {"gzip": "member", "zstd": "frame"}
+_ISAL_ERRORS: tuple[type[Exception], ...] = () if igzip is None else (isal_zlib.error,)  # type: ignore[assignment]
+
+
+class _ReadAdaptor:
+    """``read`` on top of ``readinto``, with larger pieces than the 128 KiB the zstd module asks for."""
+
+    def __init__(self, raw: RawReader) -> None:
+        self._raw = raw
+        self._buffer = memoryview(bytearray(_INPUT))
+
+    def read(self, _size: int = -1) -> bytes:
+        return bytes(self._buffer[: self._raw.readinto(self._buffer)])
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _ZlibGzip:
+    """All members of a gzip blob, with nothing but zlib. Zeros after a member are padding, as gzip(1) has it."""
+
+    def __init__(self, raw: RawReader) -> None:
+        self._raw = raw
+        self._buffer = memoryview(bytearray(_INPUT))
+        self._input: bytes | memoryview = b""
+        self._member: zlib._Decompress | None = zlib.decompressobj(31)
+
+    def _refill(self) -> bool:
+        self._input = self._buffer[: self._raw.readinto(self._buffer)]
+        return bool(self._input)
+
+    def _next_member(self) -> bool:
+        while True:
+            rest = bytes(self._input).lstrip(b"\0")
+            if rest:
+                self._input = rest
+                self._member = zlib.decompressobj(31)
+                return True
+            if not self._refill():
+                return False
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        while True:
+            member = self._member
+            if member is None:
+                if not self._next_member():
+                    return 0
+                continue
+            if not self._input and not self._refill():
+                raise EOFError
+            output = member.decompress(self._input, len(buffer))
+            if member.eof:
+                self._input = member.unused_data
+                self._member = None
+            else:
+                self._input = member.unconsumed_tail
+            if output:
+                buffer[: len(output)] = output
+                return len(output)

@@ -1,0 +1,64 @@
+"""The compressed side of a blob: counted, hashed, and never longer than promised."""
+
+from __future__ import annotations
+
+from wclayer.errors import DigestMismatchError
+from wclayer.oci.digests import Hash
+from wclayer.oci.sources import BinarySource, store_error
+
+__all__ = ["CountingSource"]
+
+
+class CountingSource:
+    """Wraps a source; counts its bytes, and feeds ``hash`` with them when that is set.
+
+    ``expected_size`` is the size in bytes that a descriptor promised. DigestMismatchError as soon as the source turns
+    out to be longer, or ends too early; StoreError when the operating system cannot read it.
+    """
+
+    def __init__(self, source: BinarySource, *, expected_size: int | None = None) -> None:
+        self.count = 0
+        self.hash: Hash | None = None
+        self._source = source
+        self._expected = expected_size
+        self._head = b""
+        self._closed = False
+
+    def peek(self, size: int) -> bytes:
+        """The first bytes, up to ``size``; to be called before anything is read."""
+        view = memoryview(bytearray(size))
+        filled = 0
+        while filled < size and (count := self._read(view[filled:])):
+            filled += count
+        self._head = bytes(view[:filled])
+        return self._head
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a part of ``buffer``; returns how much, 0 at the end."""
+        if self._head:
+            count = min(len(self._head), len(buffer))
+            buffer[:count] = self._head[:count]
+            self._head = self._head[count:]
+        else:
+            count = self._read(buffer)
+        self.count += count
+        if count:
+            if self.hash is not None:
+                self.hash.update(buffer[:count])
+            if self._expected is not None and self.count > self._expected:
+                raise DigestMismatchError(f"the blob is longer than the {self._expected} bytes that were promised")
+        elif self._expected is not None and self.count < self._expected and len(buffer):
+            raise DigestMismatchError(f"the blob ends after {self.count} of the {self._expected} bytes promised")
+        return count
+
+    def _read(self, buffer: memoryview) -> int:
+        try:
+            return self._source.readinto(buffer) or 0
+        except OSError as error:
+            raise store_error(error, "cannot read the blob") from error
+
+    def close(self) -> None:
+        """Close the source; harmless when called twice."""
+        if not self._closed:
+            self._closed = True
+            self._source.close()

@@ -1,0 +1,219 @@
+"""Reading a layer blob: read, inflate and hash at the same time, and let the tar go by in reused slabs.
+
+Three threads at most, joined by queues that can never block a sender, because what travels in them is a fixed number
+of buffers: one thread reads the source ahead (and hashes the blob), one inflates into slabs, one hashes the slabs (the
+DiffID). The consumer gets each slab as a read-only view and gives it back by asking for the next. All the work is in
+calls of a quarter of a megabyte and more that release the interpreter lock.
+
+Nothing is trusted until :meth:`LayerStream.finish` returns: only then size, digest and DiffID are known to be right.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Generator, Iterator
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import DigestMismatchError, WclayerError
+from wclayer.oci.compression import HEAD_SIZE, open_decoder, sniff
+from wclayer.oci.counting import CountingSource
+from wclayer.oci.digests import Digest, Hash, new_hash
+from wclayer.oci.limits import Limits
+from wclayer.oci.mediatypes import Compression
+from wclayer.oci.sources import BinarySource
+from wclayer.oci.workers import SLAB_SIZE, Outcome, Workers, fill
+
+__all__ = ["LayerStream", "Limits", "open_layer"]
+
+
+def open_layer(
+    source: BinarySource,
+    *,
+    descriptor_digest: Digest | None = None,
+    descriptor_size: int | None = None,
+    diff_id: Digest | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+    threads: bool = True,
+    layer: str | None = None,
+) -> LayerStream:
+    """Open the layer blob that ``source`` holds, whatever its compression, and take ``source`` over.
+
+    ``descriptor_digest``, ``descriptor_size`` (bytes) and ``diff_id`` are what was promised, where it was; they are
+    verified by :meth:`LayerStream.finish`, and a blob longer or shorter than promised is refused as soon as that shows.
+    Without ``threads`` everything happens in the caller's thread. ``layer`` names the layer in errors. Raises UnsupportedError for an unknown compression,
+    StoreError when the source cannot be read.
+    """
+    blob = CountingSource(source, expected_size=descriptor_size)
+    try:
+        compression = sniff(blob.peek(HEAD_SIZE))
+    except BaseException as error:
+        blob.close()
+        raise _located(error, layer) from error.__cause__
+    return LayerStream(
+        blob,
+        compression,
+        descriptor_digest=descriptor_digest,
+        diff_id=diff_id,
+        limits=limits,
+        threads=threads,
+        layer=layer,
+    )
+
+
+class LayerStream:
+    """The uncompressed tar of a layer, once, front to back.
+
+    Iterating yields read-only memoryviews of up to a megabyte; each is valid until the next one is asked for. Errors
+    of the source and of the content (FormatError, LimitError, DigestMismatchError, StoreError) are raised here, in the
+    consumer. Use it as a context manager, or call :meth:`close`: that stops the threads, whatever happened.
+    """
+
+    compression: Compression
+    """What the content was found to be."""
+
+    def __init__(
+        self,
+        blob: CountingSource,
+        compression: Compression,
+        *,
+        descriptor_digest: Digest | None,
+        diff_id: Digest | None,
+        limits: Limits,
+        threads: bool,
+        layer: str | None,
+    ) -> None:
+        self.compression = compression
+        self._promised_digest = descriptor_digest
+        self._promised_diff_id = diff_id
+        self._blob = blob
+        self._outcome = Outcome()
+        blob_algorithm = descriptor_digest.algorithm if descriptor_digest else "sha256"
+        diff_algorithm = diff_id.algorithm if diff_id else "sha256"
+        self._diff_hash = new_hash(diff_algorithm)
+        self._diff_algorithm = diff_algorithm
+        self._blob_algorithm = blob_algorithm
+        if compression == "none" and blob_algorithm == diff_algorithm:
+            self._blob_hash = self._diff_hash  # the same bytes: hashed once
+        else:
+            self._blob_hash = blob.hash = new_hash(blob_algorithm)
+        self._layer = layer
+        self._error: BaseException | None = None
+        self._closed = False
+        self._finished = False
+        self._workers: Workers | None = None
+        if threads:
+            self._workers = Workers(blob, compression, self._diff_hash, limits, self._outcome)
+            self._slabs = self._workers.slabs()
+            self._abandoned = weakref.finalize(self, self._workers.stop)  # a stream nobody closed
+        else:
+            self._slabs = _inline(blob, compression, self._diff_hash, limits, self._outcome)
+
+    def __iter__(self) -> Iterator[memoryview]:
+        return self
+
+    def __next__(self) -> memoryview:
+        if self._error is not None:
+            raise self._error
+        if self._closed and not self._finished:
+            raise ValueError("the layer stream is closed")
+        try:
+            return next(self._slabs)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self._error = _located(error, self._layer)
+            raise
+
+    def finish(self) -> None:
+        """Read what is left, stop the threads and verify everything that was promised.
+
+        Bytes after the end of the tar belong to the DiffID, so they are read too. Raises DigestMismatchError with both
+        digests, and whatever reading may raise. May be called again.
+        """
+        if self._finished:
+            return
+        for _ in self:
+            pass
+        self.close()
+        for what, promised, actual in (
+            ("the blob", self._promised_digest, self.blob_digest),
+            ("the uncompressed layer", self._promised_diff_id, self.diff_id),
+        ):
+            if promised is not None and promised != actual:
+                self._error = DigestMismatchError(
+                    f"{what} has the digest {actual} where {promised} was promised",
+                    hint="the content is not what the image names; fetch it again, or do not trust where it is from",
+                    layer=self._layer,
+                )
+                raise self._error
+        self._finished = True
+
+    def close(self) -> None:
+        """Stop and join the threads and close the source; harmless when called twice. Verifies nothing.
+
+        A read of the source that is going on is waited for.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._slabs.close()
+        if self._workers is not None:
+            self._workers.stop()
+            self._workers.join()
+            self._abandoned.detach()
+        self._blob.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def blob_digest(self) -> Digest:
+        """The digest of the blob as it was stored; known when everything was read."""
+        self._require_end()
+        return Digest(self._blob_algorithm, self._blob_hash.hexdigest())
+
+    @property
+    def blob_size(self) -> int:
+        """The size of the blob as it was stored, in bytes; known when everything was read."""
+        self._require_end()
+        return self._blob.count
+
+    @property
+    def diff_id(self) -> Digest:
+        """The digest of the uncompressed content; known when everything was read."""
+        self._require_end()
+        return Digest(self._diff_algorithm, self._diff_hash.hexdigest())
+
+    @property
+    def uncompressed_size(self) -> int:
+        """The size of the uncompressed content in bytes; known when everything was read."""
+        self._require_end()
+        return self._outcome.size
+
+    def _require_end(self) -> None:
+        if not self._outcome.complete:
+            raise ValueError("the layer was not read to its end yet: call finish() first")
+
+
+def _located(error: BaseException, layer: str | None) -> BaseException:
+    return error.locate(layer=layer) if isinstance(error, WclayerError) else error
+
+
+def _inline(
+    blob: CountingSource, compression: Compression, diff_hash: Hash, limits: Limits, outcome: Outcome
+) -> Generator[memoryview]:
+    """Everything in the caller's thread, one slab."""
+    decoder = open_decoder(compression, blob)
+    slab = memoryview(bytearray(SLAB_SIZE))
+    while count := fill(decoder, slab):
+        outcome.size += count
+        limits.check(blob.count, outcome.size)
+        diff_hash.update(slab[:count])
+        yield slab[:count].toreadonly()
+    outcome.complete = True

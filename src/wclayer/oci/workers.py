@@ -1,0 +1,203 @@
+"""The threads of the pipeline: a reader, an inflater and a hasher, and the buffers that travel between them.
+
+Every queue is unbounded, and every buffer comes from a fixed pool: a sender never waits, a receiver waits only for a
+buffer that somebody else has. To stop, a mark is put into every queue that anybody may be waiting on.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from wclayer.oci.compression import Decoder, open_decoder
+from wclayer.oci.counting import CountingSource
+from wclayer.oci.digests import Hash
+from wclayer.oci.limits import Limits
+from wclayer.oci.mediatypes import Compression
+
+__all__ = ["SLAB_SIZE", "Outcome", "Workers", "fill"]
+
+SLAB_SIZE = 1 << 20
+_SLABS = 8
+_CHUNK_SIZE = 1 << 19
+_CHUNKS = 4
+
+
+class Outcome:
+    """What is known of the uncompressed side: its size in bytes so far, and whether the end was reached."""
+
+    __slots__ = ("complete", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.complete = False
+
+
+def fill(decoder: Decoder, view: memoryview) -> int:
+    """Fill ``view`` as far as the content goes; returns the number of bytes."""
+    filled = 0
+    while filled < len(view) and (count := decoder.readinto(view[filled:])):
+        filled += count
+    return filled
+
+
+class _Stopped(Exception):  # noqa: N818  # no error: the consumer went away
+    """Raised in a thread when the stream is being closed."""
+
+
+class _Buffer:
+    """A slab or a chunk; ``pending`` counts who still has it."""
+
+    __slots__ = ("length", "pending", "view")
+
+    def __init__(self, size: int) -> None:
+        self.view = memoryview(bytearray(size))
+        self.length = 0
+        self.pending = 0
+
+
+_Item: TypeAlias = _Buffer | BaseException | None
+"""What travels: a filled buffer, an error, or None for the end."""
+
+
+class _Prefetch:
+    """The source, read ahead by a thread of its own; ``readinto`` is called by the inflater."""
+
+    def __init__(self, blob: CountingSource) -> None:
+        self.consumed = 0
+        self._blob = blob
+        self._free: SimpleQueue[_Buffer | None] = SimpleQueue()
+        self._full: SimpleQueue[_Item] = SimpleQueue()
+        self._chunk: _Buffer | None = None
+        self._position = 0
+        self._ended = False
+        for _ in range(_CHUNKS):
+            self._free.put(_Buffer(_CHUNK_SIZE))
+
+    def run(self) -> None:
+        """The reader thread."""
+        try:
+            while (chunk := self._free.get()) is not None:
+                chunk.length = self._blob.readinto(chunk.view)
+                if not chunk.length:
+                    self._full.put(None)
+                    return
+                self._full.put(chunk)
+        except BaseException as error:  # noqa: BLE001  # raised again in the consumer
+            self._full.put(error)
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        chunk = self._chunk
+        if chunk is None:
+            if self._ended:
+                return 0
+            item = self._full.get()
+            if item is None:
+                self._ended = True
+                return 0
+            if isinstance(item, BaseException):
+                raise item
+            self._chunk = chunk = item
+            self._position = 0
+        count = min(chunk.length - self._position, len(buffer))
+        buffer[:count] = chunk.view[self._position : self._position + count]
+        self._position += count
+        self.consumed += count
+        if self._position == chunk.length:
+            self._chunk = None
+            self._free.put(chunk)
+        return count
+
+    def stop(self) -> None:
+        self._free.put(None)
+        self._full.put(_Stopped())
+
+
+class Workers:
+    """Starts the threads for one blob. Holds no reference to whoever consumes it."""
+
+    def __init__(
+        self, blob: CountingSource, compression: Compression, diff_hash: Hash, limits: Limits, outcome: Outcome
+    ) -> None:
+        self._blob = blob
+        self._compression = compression
+        self._hash = diff_hash
+        self._limits = limits
+        self._outcome = outcome
+        self._free: SimpleQueue[_Buffer | None] = SimpleQueue()
+        self._full: SimpleQueue[_Item] = SimpleQueue()
+        self._to_hash: SimpleQueue[_Buffer | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._stopping = False
+        for _ in range(_SLABS):
+            self._free.put(_Buffer(SLAB_SIZE))
+        # Uncompressed content goes straight into the slabs: reading ahead is what the slabs do.
+        self._prefetch = None if compression == "none" else _Prefetch(blob)
+        tasks = [self._inflate, self._hash_slabs]
+        if self._prefetch is not None:
+            tasks.append(self._prefetch.run)
+        self._threads = [threading.Thread(target=task, name="wclayer-layer", daemon=True) for task in tasks]
+        for thread in self._threads:
+            thread.start()
+
+    def slabs(self) -> Generator[memoryview]:
+        """What the consumer iterates: each slab goes back to the pool when the next is asked for."""
+        while (item := self._full.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            try:
+                yield item.view[: item.length].toreadonly()
+            finally:
+                self._release(item)
+        for thread in self._threads:
+            thread.join()  # the hasher may still be at the last slab
+        self._outcome.complete = True
+
+    def stop(self) -> None:
+        """Tell every thread to end; returns at once."""
+        self._stopping = True
+        self._free.put(None)
+        if self._prefetch is not None:
+            self._prefetch.stop()
+
+    def join(self) -> None:
+        """Wait until every thread has ended."""
+        for thread in self._threads:
+            thread.join()
+
+    def _release(self, slab: _Buffer) -> None:
+        with self._lock:
+            slab.pending -= 1
+            done = not slab.pending
+        if done:
+            self._free.put(slab)
+
+    def _inflate(self) -> None:
+        blob = self._blob
+        prefetch = self._prefetch
+        try:
+            decoder = open_decoder(self._compression, prefetch or blob)
+            while not self._stopping and (slab := self._free.get()) is not None:
+                slab.length = fill(decoder, slab.view)
+                if not slab.length:
+                    self._full.put(None)
+                    return
+                self._outcome.size += slab.length
+                self._limits.check(prefetch.consumed if prefetch else blob.count, self._outcome.size)
+                slab.pending = 2
+                self._to_hash.put(slab)
+                self._full.put(slab)
+        except _Stopped:
+            pass
+        except BaseException as error:  # noqa: BLE001  # raised again in the consumer
+            self._full.put(error)
+        finally:
+            self._to_hash.put(None)
+
+    def _hash_slabs(self) -> None:
+        while (slab := self._to_hash.get()) is not None:
+            if not self._stopping:
+                self._hash.update(slab.view[: slab.length])
+            self._release(slab)

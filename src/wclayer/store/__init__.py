@@ -1,0 +1,1 @@
+"""The layer store of this machine: layer folders by name, their chains, locks and references."""

@@ -1,0 +1,31 @@
+"""The documentation keeps up with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src"
+API_PAGES = sorted((ROOT / "docs" / "reference" / "api").glob("*.md"))
+COMMAND_PAGES = ROOT / "docs" / "reference" / "cli"
+
+# cli is documented as a command line, not as Python.
+PUBLIC_MODULES = sorted(
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    for path in SOURCE.rglob("*.py")
+    if not path.name.startswith("_") and "cli" not in path.parts
+)
+
+
+def test_every_public_module_has_its_place_in_the_api_reference() -> None:
+    documented = [name for page in API_PAGES for name in re.findall(r"automodule:: (\S+)", page.read_text("utf-8"))]
+    assert sorted(documented) == PUBLIC_MODULES
+
+
+@pytest.mark.parametrize("page", [path.name for path in sorted(ROOT.glob("*.md"))])
+def test_the_files_a_top_level_page_links_to_exist(page: str) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text("utf-8"))
+    assert [target for target in targets if not (ROOT / target).exists()] == []
