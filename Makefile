@@ -61,4 +61,4 @@ format: $(READY) ## rewrite the sources in the house format
 clean: ## remove everything that was made
 	rm -rf $(VENV) build dist docs/_build bench/out .coverage .coverage.* htmlcov .hypothesis .mypy_cache \
 		.pytest_cache .ruff_cache .import_linter_cache
-	find src tests bench fuzz docs demo -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

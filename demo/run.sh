@@ -2,20 +2,26 @@
 # Makes a sample image, unpacks it, looks at it, and writes each layer back: every digest must be the one the image names.
 set -euo pipefail
 
-# A name that the upper layer adds to a file of the layer below it.
-linked=Files/App/linked.txt
+# A name that the middle layer gives to Files/License.txt of the base layer.
+linked='Files/Sample/Links/of the base.txt'
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+trap 'chmod -R u+w "$work" && rm -rf "$work"' EXIT # layer folders are read-only
 cd "$work"
 
-say() { printf '\n$ %s\n' "$*"; "$@"; }
+say() {
+    printf '\n$'
+    printf ' %q' "$@"
+    printf '\n'
+    "$@"
+}
 
 say wclayer sample -o oci:image:demo
 say wclayer unpack oci:image:demo out
 say ls -l out
+say wclayer ls -l oci:image:demo Files/Sample/Links
 
-printf '\n# %s is a hard link to a file of the layer below:\n' "$linked"
+printf '\n# "%s" is a hard link to a file of the layer below:\n' "$linked"
 say wclayer stat oci:image:demo "$linked"
 say wclayer cat oci:image:demo "$linked"
 
@@ -39,7 +45,9 @@ def blob(descriptor):
 
 
 index = json.loads(pathlib.Path("image/index.json").read_bytes())
-config = blob(blob(index["manifests"][0])["config"])
+tag = "org.opencontainers.image.ref.name"
+manifest = next(entry for entry in index["manifests"] if entry["annotations"][tag] == "demo")
+config = blob(blob(manifest)["config"])
 exports = dict(line.split(maxsplit=1) for line in pathlib.Path("exports").read_text().splitlines())
 differs = False
 for number, diff_id in enumerate(config["rootfs"]["diff_ids"]):

@@ -19,6 +19,9 @@ autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
 
+# Two rooms may have classes of one name; short annotations cannot tell them apart, their pages do.
+suppress_warnings = ["ref.python"]
+
 html_theme = "furo"
 html_title = f"wclayer {release}"
 html_copy_source = False

@@ -25,6 +25,7 @@ from wclayer.ntfs.ea import ExtendedAttribute
 
 __all__ = [
     "AlternateStream",
+    "Buffer",
     "Entry",
     "HardLink",
     "LayerChain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import pytest
@@ -43,13 +44,16 @@ def test_exact_conversion_loses_nothing(filetime: int) -> None:
         (-1, 999_999_810, UNIX_EPOCH_TICKS - 1),
         (0, 199, UNIX_EPOCH_TICKS + 1),
         (1577836812, 345678900, 132223104123456789),
-        (-11644473600, 0, 0),
-        (-11644473601, 0, -10_000_000),
     ],
 )
 def test_what_is_finer_than_a_tick_is_cut_off_toward_1970(seconds: int, nanoseconds: int, filetime: int) -> None:
     assert from_unix(seconds, nanoseconds) == filetime
-    assert wrapped_from_unix(seconds, nanoseconds) == filetime % 2**64
+    assert wrapped_from_unix(seconds, nanoseconds) == filetime
+
+
+def test_exact_filetimes_before_1601_are_negative() -> None:
+    assert from_unix(-11644473600) == 0
+    assert from_unix(-11644473601) == -10_000_000
 
 
 def test_a_filetime_of_zero_wraps_to_2185_and_comes_back_as_another() -> None:
@@ -168,7 +172,5 @@ def test_other_spellings_and_times_that_do_not_exist_are_refused(text: str) -> N
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        assert isinstance(from_text(text), int)
-    except FormatError as error:
-        assert error.kind == "filetime"
+    with suppress(FormatError):
+        assert from_text(to_text(from_text(text))) == from_text(text)

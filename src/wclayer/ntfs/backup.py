@@ -117,6 +117,7 @@ class BackupStreamReader:
         """
         if self._peeked is not None:
             header, self._peeked = self._peeked, None
+            self._left = header.size
             return header
         self._finish()
         head = self._take(_HEAD.size, at_boundary=True)
@@ -140,9 +141,10 @@ class BackupStreamReader:
         return StreamHeader(stream_id, attributes, size, name, offset)
 
     def peek(self) -> StreamHeader | None:
-        """The head that :meth:`next` will return. What is left of the current content is passed over."""
+        """The head that :meth:`next` will return. The current content is passed over, no other is open until then."""
         if self._peeked is None:
             self._peeked = self.next()
+            self._left = 0
         return self._peeked
 
     def read(self, count: int) -> bytes:

@@ -56,20 +56,21 @@ _IS_DEVICE = re.compile(_DEVICE).fullmatch
 _IS_DEVICE_WITH_EXTENSION = re.compile(_DEVICE + r" *[.:][\s\S]*").fullmatch
 
 # A path that needs no second look: 127 characters are at most 254 UTF-16 units, 16000 at most 32000. Most components
-# begin with a letter that no device and no ".." begins with, and need no look ahead.
+# begin with a letter that no device and no ".." begins with, and need no look ahead. The two alternatives have no first
+# letter in common, so that there is only one way to match and nothing to go back to.
 _PLAIN = (
     r"(?:[^/\\:\0.AaCcLlNnPp][^/\\:\0]{0,126}+"
-    rf"|(?!(?:\.\.?|{_DEVICE})(?:/|\Z))[^/\\:\0]{{1,127}}+)"
+    rf"|(?!(?:\.\.?|{_DEVICE})(?:/|\Z))[.AaCcLlNnPp][^/\\:\0]{{0,126}}+)"
 )
-_IS_PLAIN_PATH = re.compile(rf"{_PLAIN}(?:/{_PLAIN})*+").fullmatch
+_IS_PLAIN_PATH = re.compile(rf"{_PLAIN}(?:/{_PLAIN})*").fullmatch
 _PLAIN_LENGTH = 16000
 
 # A path of names that Win32 opens under just that name.
 _WIN32 = (
     r"""(?:[^/<>"|?*\x00-\x1fAaCcLlNnPp][^/<>"|?*\x00-\x1f]*+"""
-    rf"""|(?!{_DEVICE}\ *(?:[./]|\Z))[^/<>"|?*\x00-\x1f]++)(?<![ .])"""
+    rf"""|(?!{_DEVICE} *(?:[./]|\Z))[AaCcLlNnPp][^/<>"|?*\x00-\x1f]*+)(?<![ .])"""
 )
-_IS_WIN32_PATH = re.compile(rf"{_WIN32}(?:/{_WIN32})*+").fullmatch
+_IS_WIN32_PATH = re.compile(rf"{_WIN32}(?:/{_WIN32})*").fullmatch
 _NOT_IN_WIN32 = re.compile(r"[<>\"|?*\x00-\x1f]").search
 
 _DRIVE = re.compile(r"(?:\.?[/\\])*[A-Za-z]:").match

@@ -35,7 +35,7 @@ __all__ = ["MAX_DEPTH", "SIGNATURE", "condition_from_text", "condition_to_text"]
 
 SIGNATURE: Final = b"artx"
 MAX_DEPTH: Final = 1024
-"""How deep operators, and how deep parentheses, may be nested."""
+"""How deep !, && and ||, and how deep parentheses, may be nested."""
 
 # Token codes, MS-DTYP 2.4.4.17.5 to 2.4.4.17.8.
 _INT8, _INT64 = 0x01, 0x04
@@ -137,7 +137,7 @@ def condition_from_text(text: str, position: int, resolve: Callable[[str], Sid])
             position += 1
         elif expect_term:
             position = _term_from_text(text, position, resolve, out)
-            depths.append(1)
+            depths.append(0)
             expect_term = False
         elif symbol[:1] == ")":
             while (operator := operators.pop()) != "(":
@@ -179,7 +179,7 @@ def _operation(code: int, stack: list[_Operand], position: int) -> _Operand:
         raise _bad(f"condition: operator {code:#04x} at offset {position} lacks operands")
     right = stack.pop()
     left = stack.pop() if needed == 2 else right
-    depth = max(left.depth, right.depth) + 1
+    depth = max(left.depth, right.depth) + (code == _NOT or code in _LOGICAL)
     if depth > MAX_DEPTH:
         raise LimitError(f"condition: operators nested deeper than {MAX_DEPTH}")
     text: str | None = None

@@ -210,7 +210,7 @@ def parse(data: bytes) -> SecurityDescriptor:
 
 
 def validate(data: bytes) -> None:
-    """Raise FormatError, saying what and where, unless ``data`` is a descriptor Windows' own checks would pass.
+    """Raise FormatError, saying what and where, unless ``data`` is a descriptor as careful writers make them.
 
     Beyond :func:`parse`: parts aligned to 4 bytes and not overlapping, reserved bytes zero, entry sizes multiples of
     4, list revisions that fit the entries, no list behind a clear present bit.

@@ -7,23 +7,14 @@ ISA-L inflates gzip about twice as fast as zlib; where it is missing, zlib gives
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import BinaryIO, Protocol, cast
 
 from wclayer.errors import FormatError, UnsupportedError, WclayerError
+from wclayer.oci import engines
+from wclayer.oci.engines import zstd
 from wclayer.oci.mediatypes import Compression
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
-
-try:
-    from isal import igzip, isal_zlib
-except ImportError:
-    igzip = None  # type: ignore[assignment]  # the marker of the dependency leaves some platforms out
 
 __all__ = ["HEAD_SIZE", "Decoder", "has_isal", "open_decoder", "sniff"]
 
@@ -37,18 +28,20 @@ _INPUT = 1 << 19
 class RawReader(Protocol):
     """The compressed side: fills a part of the buffer, 0 is the end. Raises only errors of this package."""
 
-    def readinto(self, buffer: memoryview, /) -> int: ...
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a part of ``buffer``; returns how much."""
 
 
 class Decoder(Protocol):
     """The uncompressed side: fills a part of the buffer, 0 is the end. Raises FormatError for damaged content."""
 
-    def readinto(self, buffer: memoryview, /) -> int: ...
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill a part of ``buffer``; returns how much."""
 
 
 def has_isal() -> bool:
     """Whether ISA-L does the gzip work here."""
-    return igzip is not None
+    return engines.isal is not None
 
 
 def sniff(head: bytes) -> Compression:
@@ -60,8 +53,8 @@ def sniff(head: bytes) -> Compression:
         return "gzip"
     if head.startswith(b"\x28\xb5\x2f\xfd") or (len(head) >= 4 and head[1:4] == b"\x2a\x4d\x18" and head[0] >> 4 == 5):
         return "zstd"
-    for magic, offset, name in ((b"\xfd7zXZ\x00", 0, "xz"), (b"1AY&SY", 4, "bzip2")):
-        if head[offset : offset + len(magic)] == magic and (not offset or head.startswith(b"BZh")):
+    for is_it, name in ((head.startswith(b"\xfd7zXZ\0"), "xz"), (head[:3] + head[4:10] == b"BZh1AY&SY", "bzip2")):
+        if is_it:
             raise UnsupportedError(
                 f"compressed with {name}, which no image specification allows",
                 hint=f"decompress it first: {name} -dc FILE > FILE.tar",
@@ -72,16 +65,16 @@ def sniff(head: bytes) -> Compression:
 def open_decoder(compression: Compression, raw: RawReader) -> Decoder:
     """A decoder of everything that ``raw`` still holds."""
     if compression == "gzip":
-        return _Guarded(_isal_gzip(raw) if igzip is not None else _ZlibGzip(raw).readinto, "gzip")
+        return _Guarded(_ZlibGzip(raw).readinto if engines.isal is None else _isal_gzip(raw), "gzip")
     if compression == "zstd":
-        return _Guarded(zstd.ZstdFile(_ReadAdaptor(raw)).readinto, "zstd")  # type: ignore[arg-type]  # reads, no more
+        return _Guarded(zstd.ZstdFile(cast(BinaryIO, _ReadAdaptor(raw))).readinto, "zstd")
     return raw
 
 
 def _isal_gzip(raw: RawReader) -> Callable[[memoryview], int]:
     # The reader below the public IGzipFile: it inflates straight into the caller's buffer.
-    reader = isal_zlib._GzipReader(raw, _INPUT)  # type: ignore[arg-type]  # it only ever calls readinto
-    return reader.readinto
+    readinto: Callable[[memoryview], int] = engines.isal._GzipReader(_ReadAdaptor(raw), _INPUT).readinto
+    return readinto
 
 
 class _Guarded:
@@ -102,16 +95,18 @@ class _Guarded:
                 kind="unexpected-eof",
                 hint="it is cut short, or something else was appended to it",
             ) from None
-        except (OSError, OverflowError, ValueError, zlib.error, zstd.ZstdError, *_ISAL_ERRORS) as error:
+        except _DAMAGE as error:
             raise FormatError(f"damaged {self._name} data: {error}", kind=self._name) from error
 
 
 _PART = {"gzip": "member", "zstd": "frame"}
-_ISAL_ERRORS: tuple[type[Exception], ...] = () if igzip is None else (isal_zlib.error,)  # type: ignore[assignment]
+_DAMAGE: tuple[type[Exception], ...] = (OSError, OverflowError, ValueError, zlib.error, zstd.ZstdError)
+if engines.isal is not None:
+    _DAMAGE += (engines.isal.error,)
 
 
 class _ReadAdaptor:
-    """``read`` on top of ``readinto``, with larger pieces than the 128 KiB the zstd module asks for."""
+    """As much of a file as the libraries look for; ``read`` gives more than the 128 KiB the zstd module asks for."""
 
     def __init__(self, raw: RawReader) -> None:
         self._raw = raw
@@ -119,6 +114,9 @@ class _ReadAdaptor:
 
     def read(self, _size: int = -1) -> bytes:
         return bytes(self._buffer[: self._raw.readinto(self._buffer)])
+
+    def readinto(self, buffer: memoryview) -> int:
+        return self._raw.readinto(memoryview(buffer))
 
     def readable(self) -> bool:
         return True

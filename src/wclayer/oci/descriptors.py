@@ -199,8 +199,10 @@ def parse_document(
     """The manifest or the index that ``raw`` holds.
 
     ``media_type`` is what a descriptor or a registry said it is, None when nobody did.
-    ``digest`` is the digest it is known by, when that has been verified; else the SHA-256 is taken. Raises FormatError when it is
-    neither, could be taken for both, or contradicts what was said of it; UnsupportedError for Docker's schema 1.
+    ``digest`` is the digest it is known by, when that has been verified; else the SHA-256 is taken.
+
+    Raises FormatError when it is neither, could be taken for both, or contradicts what was said of it;
+    UnsupportedError for Docker's schema 1.
     """
     node = parse_object(raw, what=what, limit=MANIFEST_LIMIT)
     node.require_spelling(_DOCUMENT_KEYS)
@@ -304,5 +306,3 @@ def require_image(manifest: Manifest, config: ImageConfig) -> None:
             f"the manifest lists {len(manifest.layers)} layers and the configuration {len(config.diff_ids)} DiffIDs",
             kind="layer-count",
         )
-
-

@@ -25,9 +25,11 @@ _UNSAFE = re.compile(r"[/\\\x00]|\.\.")
 class Hash(Protocol):
     """What is used of a hashlib object."""
 
-    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
+    def update(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Take more data."""
 
-    def hexdigest(self) -> str: ...
+    def hexdigest(self) -> str:
+        """The hash of the data so far, in lower-case hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,7 +96,7 @@ def digest_of(data: bytes | bytearray | memoryview, algorithm: str = "sha256") -
 
 
 def require_digest(expected: Digest, data: bytes, *, what: str, size: int | None = None) -> None:
-    """Check ``data`` against the digest, and the size in bytes, that were promised; DigestMismatchError if it differs."""
+    """Check ``data`` against the digest, and the size in bytes, that were promised; DigestMismatchError."""
     if size is not None and len(data) != size:
         raise DigestMismatchError(f"{what} {expected} has {len(data)} bytes where {size} were promised")
     actual = digest_of(data, expected.algorithm)

@@ -6,7 +6,7 @@ Every place an image can be in (layout, archive, folder, and whatever else can r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -26,11 +26,11 @@ from wclayer.oci.descriptors import (
 from wclayer.oci.digests import Digest, require_digest
 from wclayer.oci.limits import Limits
 from wclayer.oci.pipeline import LayerStream, open_layer
-from wclayer.oci.platforms import PlatformSpec
+from wclayer.oci.platforms import DEFAULT_PLATFORM, PlatformSpec
 from wclayer.oci.selection import Candidate, Selection, list_candidates, select
 from wclayer.oci.sources import BinarySource
 
-__all__ = ["Image", "ImageStore", "LayerBlob", "StoredBlob", "choose_manifest", "compose_image", "read_document"]
+__all__ = ["Image", "ImageStore", "LayerBlob", "StoredBlob", "compose_image", "image_from", "read_document"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Image:
 
 
 def read_document(store: ImageStore, descriptor: Descriptor) -> Manifest | Index:
-    """The manifest or index that ``descriptor`` names, verified. Errors as of parse_document, and DigestMismatchError."""
+    """The manifest or index that ``descriptor`` names, verified; DigestMismatchError, and what parsing raises."""
     what = f"the {descriptor.type.role} {descriptor.digest}"
     raw = store.read(descriptor, what=what, limit=MANIFEST_LIMIT)
     require_digest(descriptor.digest, raw, what=descriptor.type.role, size=descriptor.size)
@@ -193,7 +193,7 @@ def _read_config(store: ImageStore, manifest: Manifest) -> ImageConfig:
     return ImageConfig.parse(raw, what=what)
 
 
-def choose_manifest(
+def _choose_manifest(
     store: ImageStore, entries: Iterable[Descriptor], wanted: PlatformSpec, *, hyperv: bool = False
 ) -> tuple[Manifest, Selection]:
     """The image for ``wanted`` among ``entries`` of an index; NotFoundError that lists what there is."""
@@ -210,9 +210,7 @@ def choose_manifest(
             return None
         return _read_config(store, document).platform
 
-    candidates: list[Candidate] = list_candidates(
-        tuple(entries), read_index=read_index, read_platform=read_platform
-    )
+    candidates: list[Candidate] = list_candidates(tuple(entries), read_index=read_index, read_platform=read_platform)
     selection = select(candidates, wanted, hyperv=hyperv)
     document = read_document(store, selection.chosen.descriptor)
     if not isinstance(document, Manifest):
@@ -220,9 +218,28 @@ def choose_manifest(
     return document, selection
 
 
-def compose_image(
-    reference: str, manifest: Manifest, store: ImageStore, *, notes: Iterable[str] = ()
+def image_from(
+    reference: str,
+    store: ImageStore,
+    entries: Sequence[Descriptor],
+    wanted: PlatformSpec | None,
+    *,
+    hyperv: bool = False,
 ) -> Image:
+    """The image that ``entries`` lead to: manifests or indexes, as an index lists them or a registry names them.
+
+    With ``wanted`` None a lone manifest is taken whatever its platform; out of several, Windows on amd64 is. The image
+    closes ``store`` in its turn; when this raises, ``store`` is still open.
+    """
+    if wanted is None and len(entries) == 1:
+        document = read_document(store, entries[0])
+        if isinstance(document, Manifest):
+            return compose_image(reference, document, store)
+    manifest, selection = _choose_manifest(store, entries, wanted or DEFAULT_PLATFORM, hyperv=hyperv)
+    return compose_image(reference, manifest, store, notes=selection.notes)
+
+
+def compose_image(reference: str, manifest: Manifest, store: ImageStore, *, notes: Iterable[str] = ()) -> Image:
     """The image that ``manifest`` describes, out of ``store``, which the image closes in its turn.
 
     Raises UnsupportedError for an artifact, FormatError when manifest and configuration disagree.

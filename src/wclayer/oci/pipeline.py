@@ -41,15 +41,17 @@ def open_layer(
 
     ``descriptor_digest``, ``descriptor_size`` (bytes) and ``diff_id`` are what was promised, where it was; they are
     verified by :meth:`LayerStream.finish`, and a blob longer or shorter than promised is refused as soon as that shows.
-    Without ``threads`` everything happens in the caller's thread. ``layer`` names the layer in errors. Raises UnsupportedError for an unknown compression,
-    StoreError when the source cannot be read.
+    Without ``threads`` everything happens in the caller's thread. ``layer`` names the layer in errors.
+
+    Raises UnsupportedError for an unknown compression, StoreError when the source cannot be read.
     """
     blob = CountingSource(source, expected_size=descriptor_size)
     try:
         compression = sniff(blob.peek(HEAD_SIZE))
     except BaseException as error:
         blob.close()
-        raise _located(error, layer) from error.__cause__
+        _locate(error, layer)
+        raise
     return LayerStream(
         blob,
         compression,
@@ -122,7 +124,8 @@ class LayerStream:
         except StopIteration:
             raise
         except BaseException as error:
-            self._error = _located(error, self._layer)
+            _locate(error, self._layer)
+            self._error = error
             raise
 
     def finish(self) -> None:
@@ -201,8 +204,9 @@ class LayerStream:
             raise ValueError("the layer was not read to its end yet: call finish() first")
 
 
-def _located(error: BaseException, layer: str | None) -> BaseException:
-    return error.locate(layer=layer) if isinstance(error, WclayerError) else error
+def _locate(error: BaseException, layer: str | None) -> None:
+    if isinstance(error, WclayerError):
+        error.locate(layer=layer)
 
 
 def _inline(

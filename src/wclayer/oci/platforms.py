@@ -45,11 +45,10 @@ RELEASES = {
 _LTSC = (20348, 26100)
 """The builds from which on a host also runs older images, as far down as the nearest of these below it."""
 
-_KNOWN_OS = frozenset("aix android darwin dragonfly freebsd illumos ios js linux netbsd openbsd plan9 solaris".split())
-_KNOWN_OS |= {"windows", "wasip1", "zos"}
-_KNOWN_ARCHITECTURES = frozenset(
-    "386 amd64 arm arm64 loong64 mips mipsle mips64 mips64le ppc64 ppc64le riscv64 s390x wasm".split()
-)
+_KNOWN_OS = {"aix", "android", "darwin", "dragonfly", "freebsd", "illumos", "ios", "js", "linux", "netbsd", "openbsd"}
+_KNOWN_OS |= {"plan9", "solaris", "wasip1", "windows", "zos"}
+_KNOWN_ARCHITECTURES = {"386", "amd64", "arm", "arm64", "loong64", "mips", "mipsle", "mips64", "mips64le", "ppc64"}
+_KNOWN_ARCHITECTURES |= {"ppc64le", "riscv64", "s390x", "wasm"}
 _ARCHITECTURES = {
     "i386": "386",
     "i686": "386",
@@ -84,9 +83,7 @@ class PlatformSpec:
     os_features: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return format_platform(
-            Platform(self.os, self.architecture, self.variant, self.os_version, self.os_features)
-        )
+        return format_platform(Platform(self.os, self.architecture, self.variant, self.os_version, self.os_features))
 
 
 DEFAULT_PLATFORM = PlatformSpec()

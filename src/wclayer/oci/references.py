@@ -26,10 +26,11 @@ Transport: TypeAlias = Literal["oci", "oci-archive", "docker-archive", "dir", "p
 _LOCAL: dict[str, Transport] = {"oci": "oci", "oci-archive": "oci-archive", "docker-archive": "docker-archive"}
 _DAEMONS = ("docker-daemon", "containers-storage", "containerd", "ostree", "sif", "tarball")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]", re.ASCII)
-_DIGEST = re.compile(r"@([A-Za-z0-9+._-]+:[A-Za-z0-9=_-]+)$", re.ASCII)
+# What is meant as a digest, even when it is a wrong one: "a@b:tag" is the folder "a@b".
+_DIGEST = re.compile(r"@(sha[0-9]+:[A-Za-z0-9=_-]*|[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,})$", re.ASCII)
 # The grammar of distribution/reference, with the name as a whole in lower case except for the host.
 _REGISTRY = re.compile(
-    r"(?:[A-Za-z0-9.-]+(?::[0-9]{1,5})?/|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?/)?"
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,})?",
     re.ASCII,
@@ -122,7 +123,7 @@ def _split_digest(text: str, whole: str) -> tuple[str, Digest | None]:
 
 
 def split_name(details: str) -> tuple[str, str]:
-    """Split ``PATH[:NAME]`` at its first colon; the one of a drive letter, and of an algorithm after @, do not count."""
+    """Split ``PATH[:NAME]`` at its first colon; those of a drive letter and of a digest do not count."""
     start = 2 if _DRIVE.match(details) else 0
     colon = details.find(":", start)
     if colon < 0:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from wclayer.errors import LimitError, NotFoundError, StoreError
 
@@ -19,9 +20,11 @@ __all__ = ["BinarySource", "SharedFile", "open_file", "read_all", "store_error"]
 class BinarySource(Protocol):
     """A one-way source of bytes. ``readinto`` fills a part of the buffer and returns its length; 0 is the end."""
 
-    def readinto(self, buffer: bytearray | memoryview, /) -> int | None: ...
+    def readinto(self, buffer: bytearray | memoryview, /) -> int | None:
+        """Fill a part of ``buffer``; returns how much."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the source."""
 
 
 def store_error(error: OSError, what: str) -> StoreError:
@@ -29,7 +32,7 @@ def store_error(error: OSError, what: str) -> StoreError:
     return StoreError(f"{what}: {error.strerror or error}")
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> FileIO:
     """Open an ordinary file without a buffer of Python's own; NotFoundError, StoreError."""
     try:
         return path.open("rb", buffering=0)
@@ -65,7 +68,7 @@ class SharedFile:
     Owns ``file`` and closes it; parts that are still open then fail.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: FileIO) -> None:
         self._file = file
         self._lock = threading.Lock()
 
@@ -83,8 +86,7 @@ class SharedFile:
         """Fill a part of ``buffer`` from ``offset`` and return its length."""
         with self._lock:
             self._file.seek(offset)
-            count: int | None = self._file.readinto(buffer)  # type: ignore[attr-defined]  # absent from BinaryIO
-        return count or 0
+            return self._file.readinto(buffer) or 0
 
     def close(self) -> None:
         """Close the file."""

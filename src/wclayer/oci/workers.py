@@ -43,7 +43,7 @@ def fill(decoder: Decoder, view: memoryview) -> int:
     return filled
 
 
-class _Stopped(Exception):  # noqa: N818  # no error: the consumer went away
+class _Stopped(Exception):  # no error: the consumer went away
     """Raised in a thread when the stream is being closed."""
 
 
@@ -85,7 +85,7 @@ class _Prefetch:
                     self._full.put(None)
                     return
                 self._full.put(chunk)
-        except BaseException as error:  # noqa: BLE001  # raised again in the consumer
+        except BaseException as error:  # raised again in the consumer
             self._full.put(error)
 
     def readinto(self, buffer: memoryview, /) -> int:
@@ -191,7 +191,7 @@ class Workers:
                 self._full.put(slab)
         except _Stopped:
             pass
-        except BaseException as error:  # noqa: BLE001  # raised again in the consumer
+        except BaseException as error:  # raised again in the consumer
             self._full.put(error)
         finally:
             self._to_hash.put(None)

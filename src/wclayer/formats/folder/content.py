@@ -38,6 +38,7 @@ __all__ = [
     "host_times",
     "host_wants_escape",
     "inline_stream",
+    "stored_bytes",
     "write_stream",
 ]
 
@@ -136,10 +137,12 @@ def file_stream(
     ranges: tuple[tuple[int, int], ...] | None,
     path: bytes,
     host_path: bytes | None,
+    where: str,
 ) -> Stream:
-    """The stream in an ordinary file that ``open_file`` opens for each reading; ``path`` names it in errors.
+    """The stream in an ordinary file that ``open_file`` opens for each reading.
 
-    A file of another size than ``size`` is an IntegrityError, raised when it is read.
+    A file of another size than ``size`` is an IntegrityError, raised when it is read; ``path`` and the layer ``where``
+    name it.
     """
     extents = ((0, size),) if ranges is None else ranges
 
@@ -148,21 +151,33 @@ def file_stream(
         try:
             found = os.fstat(descriptor).st_size
             if found != size:
-                raise IntegrityError(f"the file has {found} bytes instead of {size}", path=readable(path))
+                raise IntegrityError(f"the file has {found} bytes instead of {size}", layer=where, path=readable(path))
             for offset, length in extents:
                 end = offset + length
                 while offset < end:
                     piece = os.pread(descriptor, min(PIECE, end - offset), offset)
                     if not piece:
-                        raise IntegrityError("the file became shorter while it was read", path=readable(path))
+                        raise IntegrityError(
+                            "the file became shorter while it was read", layer=where, path=readable(path)
+                        )
                     yield piece
                     offset += len(piece)
         except OSError as error:
-            raise store_error(error, "cannot read the file", path, "") from error
+            raise store_error(error, "cannot read the file", path, where) from error
         finally:
             os.close(descriptor)
 
     return Stream(size, source, ranges, host_path)
+
+
+def stored_bytes(data: Stream, path: str) -> bytes:
+    """All stored bytes of a small stream. Raises FormatError naming ``path`` when it is not as long as it says."""
+    content = b"".join(bytes(piece) for piece in data.stored_pieces())
+    if len(content) != data.stored:
+        raise FormatError(
+            f"the data has {len(content)} bytes where {data.stored} were promised", kind="data-size", path=path
+        )
+    return content
 
 
 def inline_stream(content: bytes, size: int, ranges: tuple[tuple[int, int], ...] | None) -> Stream:

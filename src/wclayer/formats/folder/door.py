@@ -23,7 +23,18 @@ from wclayer.errors import IntegrityError, StoreError, UnsupportedError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["Door", "NameRefusedError", "NameTakenError", "check_platform", "readable", "store_error"]
+__all__ = [
+    "CREATE_FLAGS",
+    "DIRECTORY_FLAGS",
+    "NO_FOLLOW",
+    "READ_FLAGS",
+    "Door",
+    "NameRefusedError",
+    "NameTakenError",
+    "check_platform",
+    "readable",
+    "store_error",
+]
 
 DIRECTORY_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -124,14 +135,24 @@ class Door:
             raise IntegrityError("the file is no ordinary file", layer=self.where, path=readable(path))
         return descriptor
 
-    def link(self, source: Door, source_parent: bytes, source_leaf: bytes, parent: bytes, leaf: bytes) -> bool:
+    def link(
+        self, source: Door, source_parent: bytes, source_leaf: bytes, parent: bytes, leaf: bytes, *, size: int
+    ) -> bool:
         """Make ``leaf`` in ``parent`` another name of the ordinary file ``source_leaf`` behind ``source``.
 
-        False when the file system cannot: another device, too many links, not permitted. Raises NameTakenError,
-        NameRefusedError, IntegrityError when the source is no ordinary file, StoreError.
+        The source must have ``size`` bytes. False when the file system cannot: another device, too many links, not
+        permitted. Raises NameTakenError, NameRefusedError, StoreError, and IntegrityError when the source is not the
+        file it should be.
         """
         old, new = source.open(source_parent, source_leaf), _join(parent, leaf)
         try:
+            meant = os.fstat(old)
+            if meant.st_size != size:
+                raise IntegrityError(
+                    f"the file has {meant.st_size} bytes instead of {size}",
+                    layer=source.where,
+                    path=readable(_join(source_parent, source_leaf)),
+                )
             here = self.directory(parent)
             os.link(
                 source_leaf,
@@ -140,7 +161,7 @@ class Door:
                 dst_dir_fd=here,
                 follow_symlinks=False,
             )
-            made, meant = os.stat(leaf, dir_fd=here, follow_symlinks=False), os.fstat(old)
+            made = os.stat(leaf, dir_fd=here, follow_symlinks=False)
             if (made.st_dev, made.st_ino) != (meant.st_dev, meant.st_ino):
                 os.unlink(leaf, dir_fd=here)
                 raise IntegrityError("the file was exchanged while a link to it was made", path=readable(new))
@@ -174,6 +195,24 @@ class Door:
         finally:
             os.close(old)
         return True
+
+    def adopt(self, source: bytes, size: int, parent: bytes, leaf: bytes) -> bool:
+        """Make ``leaf`` in ``parent`` another name of ``source``, an ordinary file of ``size`` bytes anywhere.
+
+        False when it is no such file or the file system cannot link it. Raises NameTakenError, NameRefusedError.
+        """
+        here = self.directory(parent)
+        try:
+            os.link(source, _checked(leaf), dst_dir_fd=here, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ):
+                raise store_error(error, "cannot link the file", _join(parent, leaf), self.where) from error
+            return False
+        status = os.stat(leaf, dir_fd=here, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode) and status.st_size == size:
+            return True
+        os.unlink(leaf, dir_fd=here)
+        return False
 
     def _shrink(self, count: int) -> None:
         while len(self._open) > count:

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
+from wclayer._version import __version__
 from wclayer.errors import LimitError, UnsafeEntryError
 from wclayer.formats.folder.door import NameTakenError
 from wclayer.formats.folder.schema import (
@@ -41,6 +42,7 @@ FolderMaker: TypeAlias = Callable[[bytes, str], bytes | None]
 MAX_DEPTH = 1024
 """The most components of a path: deep enough for any system, so shallow that one entry cannot make a disk full."""
 
+_LONG = 16000  # characters
 _BATCH_ROWS = 512
 _BATCH_BYTES = 4 << 20
 _RECENT = 4096
@@ -107,18 +109,17 @@ class IndexBuilder:
 
     def locate(self, path: str) -> tuple[int, bytes, str]:
         """The number and the host path of the folder of ``path``, synthesised where need be, and the last name."""
-        parent, _, name = path.rpartition("/")
+        parent, separator, name = path.rpartition("/")
         folder = self._recent.get(parent)
         if folder is None:
             folder = self._walk(parent, path)
-        if not name or checked_path(name) != name:
+        # Of a known parent only the name is new; a path that could be too long is looked at as a whole.
+        if (separator and not parent) or checked_path(path if len(path) > _LONG else name) not in (name, path):
             raise _not_normal(path)
         return folder[0], folder[1], name
 
     def add_file(self, entry: Entry, parent: int, name: str, crc: int | None, *, host: bytes | None = None) -> None:
         """The file ``name`` in folder ``parent``, called ``host`` on this machine; ``crc`` is of its stored bytes."""
-        if (parent, name) in self._folders:
-            raise UnsafeEntryError("a file where a folder was", path=entry.path)
         self._add(
             entry.path,
             parent,
@@ -131,6 +132,12 @@ class IndexBuilder:
             host=host,
             file_id=entry.file_id,
         )
+
+    def taken(self, parent: int, name: str, path: str) -> UnsafeEntryError:
+        """The error for the file ``path`` whose name is taken on this machine."""
+        if (parent, name) in self._folders:
+            return UnsafeEntryError("a file where a folder was", path=path)
+        return UnsafeEntryError("duplicate entry: the path is there already", path=path)
 
     def add_folder(self, entry: Entry) -> None:
         """A folder; made on this machine unless it was synthesised before."""
@@ -159,6 +166,8 @@ class IndexBuilder:
 
     def add_link(self, link: HardLink) -> None:
         """A hard link, resolved later by :mod:`~wclayer.formats.folder.links`."""
+        if link.metadata.reparse is not None:
+            raise UnsafeEntryError("a hard link with a reparse buffer", path=link.path)
         parent, _, name = self.locate(link.path)
         self._add(link.path, parent, name, LINK, link.ordinal, link.metadata, target=link.target)
 
@@ -167,11 +176,14 @@ class IndexBuilder:
         parent, _, name = self.locate(tombstone.path)
         self._add(None, parent, name, TOMBSTONE, tombstone.ordinal, _NOTHING)
 
+    @property
     def next_number(self) -> int:
         """The number that the next entry or stream gets."""
         return self._next
 
-    def add_stream(self, stream: AlternateStream, crc: int | None, content: bytes | None, host: str | None) -> None:
+    def add_stream(
+        self, stream: AlternateStream, crc: int | None, *, content: bytes | None = None, host: str | None = None
+    ) -> None:
         """An alternate stream, whose owner is looked for later unless it is the last entry."""
         checked_stream_name(stream.name, path=stream.path)
         owner = self._last_id if stream.path == self._last_path else None
@@ -200,19 +212,17 @@ class IndexBuilder:
 
     def flush(self) -> None:
         """Put the rows collected so far into the database."""
-        for table, statement, rows in (
-            ("entry", _INSERT_ENTRY, self._rows),
-            ("stream", _INSERT_STREAM, self._stream_rows),
+        for rows, statement, delete in (
+            (self._rows, _INSERT_ENTRY, "DELETE FROM entry WHERE id >= ?"),
+            (self._stream_rows, _INSERT_STREAM, "DELETE FROM stream WHERE id >= ?"),
         ):
             if not rows:
                 continue
             try:
                 self.execute_many(statement, rows)
-            except (
-                OverflowError,
-                UnicodeEncodeError,
-            ):  # a time beyond 63 bits, a lone surrogate: rare, so not foreseen
-                self.execute(f"DELETE FROM {table} WHERE id >= ?", (rows[0][0],))
+            except (OverflowError, UnicodeEncodeError):
+                # A time beyond 63 bits or a lone surrogate: so rare that looking for one in each row would cost more.
+                self.execute(delete, (rows[0][0],))
                 self.execute_many(statement, [encodable_row(row) for row in rows])
             rows.clear()
         self._pending_bytes = 0
@@ -233,7 +243,10 @@ class IndexBuilder:
             self.execute(statement)
 
     def record(self, facts: Mapping[str, str | int | None]) -> None:
-        """Put down what is known of the layer as a whole, and the notices since this builder began."""
+        """Put down what is known of the layer as a whole, the counts, and the notices since this builder began."""
+        ((entries,),) = self.execute("SELECT count(*) FROM entry WHERE kind != ?", (SYNTHESISED,))
+        ((streams,),) = self.execute("SELECT count(*) FROM stream")
+        facts = {"tool": f"wclayer {__version__}", **facts, "entries": entries, "streams": streams}
         self.execute_many("INSERT OR REPLACE INTO layer VALUES(?, ?)", [encodable_row(fact) for fact in facts.items()])
         counts = ((code, count - self._counted.get(code, 0)) for code, count in self._notices.counts.items())
         self.execute_many("INSERT INTO notice_count VALUES(?, ?)", [count for count in counts if count[1]])

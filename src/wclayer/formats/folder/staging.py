@@ -54,11 +54,10 @@ class Staging:
         self.path = self.destination.parent / os.fsdecode(self._staged)
         self._live = True
 
-    def publish(self, *, sync: bool) -> None:
-        """Give the folder its own name, and close it; what it holds has been synchronised by the caller.
+    def publish(self) -> None:
+        """Give the folder its own name, durably, and close it; what it holds the caller has synchronised.
 
-        An empty folder of that name is replaced. Anything else stays as it is, and StoreError is raised. With ``sync``
-        the new name survives a loss of power when this returns.
+        An empty folder of that name is replaced. Anything else stays as it is, and StoreError is raised.
         """
         try:
             # POSIX rename replaces an empty folder and nothing else by a folder, in one step.
@@ -69,8 +68,7 @@ class Staging:
             raise store_error(error, "cannot rename to", os.fsencode(self.destination), "") from error
         self._live = False
         try:
-            if sync:
-                os.fsync(self._parent)
+            os.fsync(self._parent)
         except OSError as error:
             raise store_error(error, "cannot synchronise", os.fsencode(self.destination.parent), "") from error
         finally:
@@ -131,20 +129,17 @@ def sweep(parent: Path) -> list[Path]:
     Where folders cannot be locked (some network file systems) nothing is removed. Raises StoreError.
     """
     check_platform()
-    removed: list[Path] = []
     try:
         descriptor = os.open(parent, DIRECTORY_FLAGS)
     except OSError as error:
         raise store_error(error, "cannot open the folder", os.fsencode(parent), "") from error
     try:
-        for name in sorted(filter(_IS_STAGING, os.listdir(descriptor))):
-            if _sweep_one(descriptor, os.fsencode(name)):
-                removed.append(parent / name)
+        leftovers = sorted(filter(_IS_STAGING, os.listdir(descriptor)))
+        return [parent / name for name in leftovers if _sweep_one(descriptor, os.fsencode(name))]
     except OSError as error:
         raise store_error(error, "cannot remove a leftover in", os.fsencode(parent), "") from error
     finally:
         os.close(descriptor)
-    return removed
 
 
 def remove_layer_folder(path: Path) -> None:

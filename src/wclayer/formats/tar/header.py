@@ -12,10 +12,25 @@ from zlib import adler32
 
 from wclayer.errors import FormatError
 
-__all__ = ["BLOCK", "GNU", "PAX", "STAR", "V7", "ZERO_BLOCK", "RawHeader", "build_block", "parse_block", "parse_number"]
+__all__ = [
+    "BLOCK",
+    "GNU",
+    "GO_ZERO_TIME",
+    "PAX",
+    "STAR",
+    "V7",
+    "ZERO_BLOCK",
+    "RawHeader",
+    "build_block",
+    "parse_block",
+    "parse_number",
+]
 
 BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)
+
+GO_ZERO_TIME = -62135596800 * 1_000_000_000
+"""What Go's ``time.Time`` holds when nobody set it: the first instant of the year 1."""
 
 GNU, PAX, STAR, V7 = "gnu", "pax", "star", "v7"
 
@@ -27,6 +42,9 @@ _ORDINARY = re.compile(
 ).fullmatch
 
 
+_new = tuple.__new__
+
+
 class RawHeader(NamedTuple):
     """The fields of one block. Numbers are parsed, texts cut at their first NUL, times are in nanoseconds since 1970.
 
@@ -36,7 +54,7 @@ class RawHeader(NamedTuple):
     name: bytes
     mode: int
     size: int
-    mtime: int
+    mtime: int | None
     type: int
     linkname: bytes
     dialect: str
@@ -51,27 +69,31 @@ def parse_block(block: bytes) -> RawHeader:
     if match is None:
         return _parse_fields(block)
     mode, size, mtime, checksum, kind = match.groups()
-    if _checksum(block) != int(checksum, 8):
+    if int(checksum, 8) != _checksum(block):
         return _parse_fields(block)
     end = block.find(b"\0")
     name = block[: end if end < 100 else 100]
     if block[345]:
         name = _text(block, 345, 155) + b"/" + name
     linkname = _text(block, 157, 100) if block[157] else b""
-    return RawHeader(name, int(mode, 8), int(size, 8), int(mtime, 8) * 1_000_000_000, kind[0], linkname, PAX, block)
+    time = int(mtime, 8) * 1_000_000_000
+    return _new(RawHeader, (name, int(mode, 8), int(size, 8), time, kind[0], linkname, PAX, block, None, None))
 
 
 def _checksum(block: bytes) -> int:
     """The sum of the block's bytes, its checksum field counted as spaces.
 
-    The low half of Adler-32 is one more than the sum modulo 65521; pieces of up to 256 bytes cannot wrap.
+    The low half of Adler-32 is one more than the sum modulo 65521. 512 bytes of ASCII stay below that, and so do 256
+    bytes of any kind.
     """
+    if block.isascii():
+        return (adler32(block) & 0xFFFF) - (adler32(block[148:156]) & 0xFFFF) + 256
     low = (adler32(block[:148]) & 0xFFFF) + (adler32(block[156:412]) & 0xFFFF) + (adler32(block[412:]) & 0xFFFF)
     return low - 3 + 256
 
 
 def _parse_fields(block: bytes) -> RawHeader:
-    stored = parse_number(block[148:156])
+    stored = _parse_octal(block[148:156])
     unsigned = _checksum(block)
     signed = unsigned - 256 * sum(byte >= 0x80 for byte in block[:148] + block[156:])
     if stored not in (unsigned, signed):
@@ -127,8 +149,10 @@ def _text(block: bytes, start: int, length: int) -> bytes:
     return block[start : start + length].partition(b"\0")[0]
 
 
-def _seconds(field: bytes) -> int:
-    return parse_number(field) * 1_000_000_000
+def _seconds(field: bytes) -> int | None:
+    """A time in nanoseconds; None for the one that Go takes for no time at all."""
+    nanoseconds = parse_number(field) * 1_000_000_000
+    return None if nanoseconds == GO_ZERO_TIME else nanoseconds
 
 
 def parse_number(field: bytes) -> int:
@@ -140,6 +164,10 @@ def parse_number(field: bytes) -> int:
         if not -(1 << 63) <= value < 1 << 63:
             raise FormatError("a number in a tar header does not fit 64 bits", kind="tar-header")
         return value
+    return _parse_octal(field)
+
+
+def _parse_octal(field: bytes) -> int:
     text = field.strip(b" \0").partition(b"\0")[0]
     if text.strip(b"01234567"):
         raise FormatError(f"{text!r} is not an octal number", kind="tar-header")

@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from wclayer.errors import FormatError, LimitError
-from wclayer.formats.tar.header import BLOCK, GNU, ZERO_BLOCK, RawHeader, parse_block
-from wclayer.formats.tar.pax import GO_ZERO_TIME, MAX_RECORDS, parse_integer, parse_records, parse_time, record_pairs
+from wclayer.formats.tar.header import BLOCK, GNU, GO_ZERO_TIME, ZERO_BLOCK, RawHeader, parse_block
+from wclayer.formats.tar.pax import MAX_RECORDS, parse_integer, parse_records, parse_time, record_pairs
 from wclayer.formats.tar.slabs import SlabStream
 from wclayer.formats.tar.sparse import REPEATED, Ranges, checked, join_pairs, old_gnu_map, pax_map
 
-__all__ = ["HeaderRecorder", "Member", "Members", "merge_records"]
+__all__ = ["HeaderRecorder", "Member", "Members", "merge_records", "merge_times"]
 
 _NO_RECORDS: dict[bytes, bytes] = {}
 _WITHOUT_BODY = frozenset(b"123456")
 _EXTENDED, _GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"xgLKS"
+_MODIFIERS = frozenset(b"xLK")
 _FILE, _FOLDER = b"05"
 
 
@@ -30,7 +31,10 @@ class HeaderRecorder(Protocol):
         """Bytes of the archive outside of bodies, in order."""
 
     def body(self, ordinal: int, offset: int, length: int) -> None:
-        """Here follow ``length`` bytes of the content of member ``ordinal``, from ``offset`` of its logical data."""
+        """Here follow ``length`` bytes of the content of member ``ordinal``, from ``offset`` of its logical data.
+
+        Told before the first of them is handed out; who asks for a body has to take all of it.
+        """
 
 
 class Member:
@@ -62,7 +66,7 @@ class Member:
         self.linkname = header.linkname
         self.type = header.type
         self.size = header.size
-        self.mtime: int | None = header.mtime
+        self.mtime = header.mtime
         self.atime = header.atime
         self.ctime = header.ctime
         self.pax = pax
@@ -84,6 +88,7 @@ class Members:
         self._ordinal = 0
         self._left = 0
         self._padding = 0
+        self._body_recorded = False
         self._current: Member | None = None
 
     def __iter__(self) -> Iterator[Member]:
@@ -92,41 +97,40 @@ class Members:
 
     def next(self) -> Member | None:
         """The next member, None at the end of the archive. Raises FormatError for a malformed archive."""
-        self._finish_body()
+        if self._left or self._padding:
+            self._finish_body()
+        self._current = None
         pax = _NO_RECORDS
         long_name = long_link = b""
+        block = self._upto(BLOCK)
         while True:
-            header = self._header()
+            header = self._header(block)
             if header is None:
                 return None
             kind = header.type
+            if kind not in _MODIFIERS:
+                break
+            data, block = self._special(header, BLOCK)
             if kind == _EXTENDED:
-                pax = self._records(header)
-                continue
-            if kind in (_LONG_NAME, _LONG_LINK):
-                text = self._body_of_header(header).partition(b"\0")[0]
-                if kind == _LONG_NAME:
-                    long_name = text
-                else:
-                    long_link = text
-                continue
-            member = Member(header, pax, self._ordinal)
-            self._ordinal += 1
-            if kind == _GLOBAL:
-                member.pax = records = self._records(header)
-                member.name = records.get(b"path") or header.name
-                member.size = 0
-                member.mtime = member.atime = member.ctime = None
-                self._current = member
-                return member
-            if pax:
-                merge_records(member, pax)
-            member.name = long_name or member.name
-            member.linkname = long_link or member.linkname
-            if not kind:
-                member.type = _FOLDER if member.name.endswith(b"/") else _FILE
-            self._open_body(member)
-            return member
+                pax = _records(data)
+            elif kind == _LONG_NAME:
+                long_name = data.partition(b"\0")[0]
+            else:
+                long_link = data.partition(b"\0")[0]
+        if kind == _GLOBAL:
+            return self._global(header)
+        member = self._current = Member(header, pax, self._ordinal)
+        self._ordinal += 1
+        if pax:
+            merge_records(member, pax)
+        if long_name:
+            member.name = long_name
+        if long_link:
+            member.linkname = long_link
+        if not kind:
+            member.type = kind = _FOLDER if member.name.endswith(b"/") else _FILE
+        self._open_body(member, kind)
+        return member
 
     def keep_body_as_header(self, member: Member) -> None:
         """Treat the body of a member that becomes no file as header bytes. LimitError when it is over a megabyte."""
@@ -137,19 +141,30 @@ class Members:
     def body(self, length: int) -> Iterator[memoryview]:
         """The whole body of the current member in pieces; ``length`` is its ``stored``.
 
-        Raises FormatError (``unexpected-eof``) when the archive ends before.
+        Raises FormatError (``unexpected-eof``) when the archive ends before, and when a sparse map asks for more or
+        less than is stored.
         """
         member = self._current
         if member is None or length != self._left:
             raise FormatError("the map of a sparse file does not fit the data stored for it", kind="unexpected-eof")
-        if self._recorder is not None:
+        if self._recorder is not None and length:
+            self._body_recorded = True
             for offset, count in member.ranges if member.ranges is not None else ((0, length),):
                 self._recorder.body(member.ordinal, offset, count)
+        return self._pieces(length)
+
+    def _pieces(self, length: int) -> Iterator[memoryview]:
         for piece in self._stream.pieces(length):
             self._left -= len(piece)
             yield piece
 
     # ------------------------------------------------------------------ headers
+
+    def _upto(self, count: int) -> bytes:
+        data = self._stream.upto(count)
+        if self._recorder is not None:
+            self._recorder.segment(data)
+        return data
 
     def _take(self, count: int) -> bytes:
         data = self._stream.take(count)
@@ -157,63 +172,74 @@ class Members:
             self._recorder.segment(data)
         return data
 
-    def _upto_block(self) -> bytes:
-        block = self._stream.upto(BLOCK)
-        if self._recorder is not None:
-            self._recorder.segment(block)
-        if block and len(block) != BLOCK:
+    def _header(self, block: bytes) -> RawHeader | None:
+        """``block`` parsed, or None when it is, or is missing because of, the end of the archive."""
+        if len(block) != BLOCK:
+            if not block:
+                return None
             raise FormatError("the archive ends inside a header", kind="unexpected-eof")
-        return block
+        if not block[0] and block == ZERO_BLOCK:
+            self._end()
+            return None
+        header = parse_block(block)
+        if header.size < 0 and header.type not in _WITHOUT_BODY:
+            raise FormatError("the size in a tar header is negative", kind="tar-header")
+        return header
 
-    def _header(self) -> RawHeader | None:
-        block = self._upto_block()
-        if block and (block[0] or block != ZERO_BLOCK):
-            header = parse_block(block)
-            if header.size < 0 and header.type not in _WITHOUT_BODY:
-                raise FormatError("the size in a tar header is negative", kind="tar-header")
-            return header
-        if block:
-            block = self._upto_block()
-            if block and block != ZERO_BLOCK:
-                raise FormatError("a header follows an end mark that was cut short", kind="tar-header")
+    def _end(self) -> None:
+        """After a first zero block: another one, or nothing at all. What follows means nothing."""
+        block = self._upto(BLOCK)
+        if block and len(block) != BLOCK:
+            raise FormatError("the archive ends inside its end mark", kind="unexpected-eof")
+        if block and block != ZERO_BLOCK:
+            raise FormatError("a header follows an end mark that was cut short", kind="tar-header")
         for piece in self._stream.rest():
             if self._recorder is not None:
                 self._recorder.segment(bytes(piece))
-        return None
 
-    def _body_of_header(self, header: RawHeader) -> bytes:
+    def _special(self, header: RawHeader, ahead: int) -> tuple[bytes, bytes]:
+        """The body of an extended header, and up to ``ahead`` bytes behind it: one read instead of three."""
         size = header.size
         if size > MAX_RECORDS:
             raise FormatError(f"{size} bytes of extended header, {MAX_RECORDS} at most", kind="header-too-long")
-        data = self._take(size)
-        self._skip_padding(-size % BLOCK)
-        return data
+        whole = size + -size % BLOCK
+        data = self._upto(whole + ahead)
+        if len(data) < size:
+            raise FormatError("the archive ends inside an extended header", kind="unexpected-eof")
+        return data[:size], data[whole:]
 
-    def _records(self, header: RawHeader) -> dict[bytes, bytes]:
-        data = self._body_of_header(header)
-        records = parse_records(data)
-        if REPEATED[0] in records or REPEATED[1] in records:
-            sparse_map = join_pairs(record_pairs(data))
-            for key in REPEATED:
-                records.pop(key, None)
-            if sparse_map is not None:
-                records[b"GNU.sparse.map"] = sparse_map
-        return records
+    def _global(self, header: RawHeader) -> Member:
+        """A global header as Go delivers it: a member of its own, without effect on the others.
+
+        It has its records and no other field. If they make no sense even the records are left out.
+        """
+        data, _ = self._special(header, 0)
+        member = self._current = Member(header, _records(data), self._ordinal)
+        self._ordinal += 1
+        try:
+            merge_records(member, member.pax)
+        except FormatError:
+            member.pax, member.name = _NO_RECORDS, header.name
+        member.size = 0
+        member.linkname = b""
+        member.mtime = member.atime = member.ctime = None
+        return member
 
     # ------------------------------------------------------------------ bodies
 
-    def _open_body(self, member: Member) -> None:
-        self._current = member
+    def _open_body(self, member: Member, kind: int) -> None:
         size = member.size
-        if member.type in _WITHOUT_BODY:
-            if pax_map(member.pax, self._take_of_body) is not None:
+        if kind in _WITHOUT_BODY:
+            if member.pax and pax_map(member.pax, self._take_of_body) is not None:
                 raise FormatError("a sparse map for what has no data", kind="tar-header")
             return
         if size < 0:
             raise FormatError("the size of a tar member is negative", kind="tar-header")
-        self._padding = -size % BLOCK
-        member.stored = self._left = size
-        if member.type == _SPARSE:
+        if size:
+            self._padding = -size % BLOCK
+            member.stored = self._left = size
+            self._body_recorded = False
+        if kind == _SPARSE:
             if member.header.dialect != GNU:
                 raise FormatError("a sparse file in a dialect that has none", kind="tar-header")
             member.size, ranges = old_gnu_map(member.header.block, self._take)
@@ -227,8 +253,7 @@ class Members:
             return
         ranges, used = found
         pax = member.pax
-        if pax.get(b"GNU.sparse.name"):
-            member.name = pax[b"GNU.sparse.name"]
+        member.name = pax.get(b"GNU.sparse.name") or member.name
         size = pax.get(b"GNU.sparse.size") or pax.get(b"GNU.sparse.realsize")
         member.size = parse_integer(size) if size else member.size
         member.stored -= used
@@ -244,45 +269,55 @@ class Members:
         if self._left:
             self._pass_over_body()
         if self._padding:
-            self._skip_padding(self._padding)
+            # Behind the last body the padding may be missing.
+            self._upto(self._padding)
             self._padding = 0
 
     def _pass_over_body(self) -> None:
         """A body that nobody wanted becomes header bytes, so that the record still has every byte."""
-        if self._recorder is None:
+        if self._recorder is None or self._body_recorded:
             self._stream.skip(self._left)
         else:
             for piece in self._stream.pieces(self._left):
                 self._recorder.segment(bytes(piece))
         self._left = 0
 
-    def _skip_padding(self, count: int) -> None:
-        """Padding behind the last body may be missing; whatever is there is recorded."""
-        padding = self._stream.upto(count)
-        if self._recorder is not None:
-            self._recorder.segment(padding)
+
+def _records(data: bytes) -> dict[bytes, bytes]:
+    records = parse_records(data)
+    if REPEATED[0] in records or REPEATED[1] in records:
+        sparse_map = join_pairs(record_pairs(data))
+        for key in REPEATED:
+            records.pop(key, None)
+        records[b"GNU.sparse.map"] = sparse_map
+    return records
 
 
 def merge_records(member: Member, pax: dict[bytes, bytes]) -> None:
-    """Let the records override the header; an empty value overrides nothing."""
+    """Let the records override the header; an empty value overrides nothing. Raises FormatError (``tar-header``)."""
     get = pax.get
-    member.name = get(b"path") or member.name
-    member.linkname = get(b"linkpath") or member.linkname
-    if value := get(b"mtime"):
-        member.mtime = parse_time(value)
-    if value := get(b"atime"):
-        member.atime = parse_time(value)
-    if value := get(b"ctime"):
-        member.ctime = parse_time(value)
+    if value := get(b"path"):
+        member.name = value
+    if value := get(b"linkpath"):
+        member.linkname = value
     if value := get(b"size"):
         member.size = parse_integer(value)
     if value := get(b"uid"):
         parse_integer(value)
     if value := get(b"gid"):
         parse_integer(value)
-    if member.mtime == GO_ZERO_TIME:
-        member.mtime = None
-    if member.atime == GO_ZERO_TIME:
-        member.atime = None
-    if member.ctime == GO_ZERO_TIME:
-        member.ctime = None
+    merge_times(member, pax)
+
+
+def merge_times(member: Member, pax: dict[bytes, bytes]) -> None:
+    """The times among the records, of which Go's zero time is none. Raises FormatError (``tar-header``)."""
+    get = pax.get
+    if value := get(b"mtime"):
+        nanoseconds = parse_time(value)
+        member.mtime = nanoseconds if nanoseconds != GO_ZERO_TIME else None
+    if value := get(b"atime"):
+        nanoseconds = parse_time(value)
+        member.atime = nanoseconds if nanoseconds != GO_ZERO_TIME else None
+    if value := get(b"ctime"):
+        nanoseconds = parse_time(value)
+        member.ctime = nanoseconds if nanoseconds != GO_ZERO_TIME else None

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from wclayer.errors import FormatError
 
 __all__ = [
-    "GO_ZERO_TIME",
     "MAX_RECORDS",
     "format_record",
     "format_time",
@@ -27,34 +26,42 @@ __all__ = [
 MAX_RECORDS = 1 << 20
 """Most bytes of extended header that are read or written for one entry."""
 
-GO_ZERO_TIME = -62135596800 * 1_000_000_000
-"""What Go's ``time.Time`` holds when nobody set it: the first instant of the year 1."""
-
 _INTEGER = re.compile(rb"[+-]?[0-9]+").fullmatch
+_MAX_DIGITS = 4000
+_SCALES = tuple(10 ** (9 - places) for places in range(10))
 _NO_NUL = (b"path", b"linkpath", b"uname", b"gname")
+
+# ``LEN KEY`` of records met before, with the key and the length of the line: headers repeat a few dozen of them.
+_known_prefixes: dict[bytes, tuple[bytes, int]] = {}
+_MAX_PREFIXES = 4096
+_MAX_PREFIX = 256
 
 
 def parse_records(data: bytes) -> dict[bytes, bytes]:
     """The records of one extended header, the last one of a key winning. Raises FormatError (``tar-header``)."""
+    if not data or data[-1] != 0x0A or b"\0" in data:
+        return dict(record_pairs(data))
     records: dict[bytes, bytes] = {}
-    if data[-1:] != b"\n" and data:
-        return _parse_slowly(data)
-    for line in data[:-1].split(b"\n") if data else ():
-        length, _, record = line.partition(b" ")
-        key, equals, value = record.partition(b"=")
-        if not equals or not key or not length.isdigit() or len(length) > 9 or int(length) != len(line) + 1:
-            return _parse_slowly(data)
-        records[key] = value
-    if b"\0" in data:
-        return _parse_slowly(data)
+    known = _known_prefixes.get
+    for line in data[:-1].split(b"\n"):
+        prefix, _, value = line.partition(b"=")
+        found = known(prefix) or _learn(prefix, len(line))
+        if found is None or found[1] != len(line):
+            # The value of some record holds a line end, or something is wrong.
+            return dict(record_pairs(data))
+        records[found[0]] = value
     return records
 
 
-def _parse_slowly(data: bytes) -> dict[bytes, bytes]:
-    """Records whose values hold line ends, or that are simply wrong."""
-    records = dict(record_pairs(data))
-    _check_texts(records)
-    return records
+def _learn(prefix: bytes, size: int) -> tuple[bytes, int] | None:
+    """Key and line length that ``LEN KEY`` stands for; None unless that is a record without its line end."""
+    length, _, key = prefix.partition(b" ")
+    if not key or len(prefix) > _MAX_PREFIX or not length.isdigit() or int(length) != size + 1 or size <= len(prefix):
+        return None
+    if len(_known_prefixes) >= _MAX_PREFIXES:
+        _known_prefixes.clear()
+    found = _known_prefixes[prefix] = (key, size)
+    return found
 
 
 def record_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -70,17 +77,13 @@ def record_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
         if int(digits) < 5 or end > size or end <= space + 1 or data[end - 1] != 0x0A:
             raise FormatError("the length of a PAX record is wrong", kind="tar-header")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if not equals or not key or b"\0" in key:
+        if not equals or not key:
             raise FormatError("a PAX record has no key", kind="tar-header")
+        if b"\0" in (value if key in _NO_NUL else key):
+            raise FormatError(f"the PAX record {key[:40]!r} holds a NUL", kind="tar-header")
         pairs.append((key, value))
         position = end
     return pairs
-
-
-def _check_texts(records: dict[bytes, bytes]) -> None:
-    for key in _NO_NUL:
-        if b"\0" in records.get(key, b""):
-            raise FormatError(f"the PAX record {key.decode()} holds a NUL", kind="tar-header")
 
 
 def format_record(key: bytes, value: bytes) -> bytes:
@@ -104,7 +107,7 @@ def join_records(records: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def parse_integer(text: bytes) -> int:
     """A signed 64-bit decimal as PAX records hold it. Raises FormatError (``tar-header``)."""
-    if _INTEGER(text) and len(text) < 4000:
+    if _INTEGER(text) and len(text) < _MAX_DIGITS:
         value = int(text)
         if -(1 << 63) <= value < 1 << 63:
             return value
@@ -113,11 +116,14 @@ def parse_integer(text: bytes) -> int:
 
 def parse_time(text: bytes) -> int:
     """``sec[.fraction]`` as nanoseconds since 1970; digits after the ninth are cut off."""
-    seconds, dot, fraction = text.partition(b".")
-    if seconds.isdigit() and len(seconds) < 19:
-        nanoseconds = int(seconds) * 1_000_000_000
-    else:
-        nanoseconds = parse_integer(seconds) * 1_000_000_000
+    digits = text.replace(b".", b"", 1)
+    if digits.isdigit() and len(digits) < 28:
+        dot = text.find(b".")
+        places = len(digits) - dot if dot >= 0 else 0
+        if places <= 9 and dot and len(digits) - places < 19:
+            return int(digits) * _SCALES[places]
+    seconds, _, fraction = text.partition(b".")
+    nanoseconds = parse_integer(seconds) * 1_000_000_000
     if not fraction:
         return nanoseconds
     if not fraction.isdigit():

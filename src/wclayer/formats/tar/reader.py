@@ -114,6 +114,8 @@ class TarLayerReader:
         path = checked_path(text)
         if stream_name is not None:
             return self._alternate_stream(member, path, stream_name)
+        if not path:
+            return self._root(member)
         self._owner = path
         if reason := path_notice(path):
             self.notices.add("name-not-win32", path, reason)
@@ -146,6 +148,12 @@ class TarLayerReader:
         if not path.startswith(("Files/", "UtilityVM/Files/")):
             self.notices.add("tombstone-outside", path, "Windows deletes only below Files and UtilityVM/Files")
         return Tombstone(path, member.ordinal)
+
+    def _root(self, member: Member) -> None:
+        """``./``, which archivers put first: the layer's own folder, which is nothing in Windows."""
+        if member.type != _FOLDER:
+            raise UnsafeEntryError("an entry in place of the layer itself")
+        self.notices.add("root-entry", "./", "an entry for the layer's own folder, which Windows does not have; kept as is")
 
     def _alternate_stream(self, member: Member, path: str, name: str) -> AlternateStream:
         if path != self._owner:
@@ -300,4 +308,5 @@ def security_descriptor(pax: dict[bytes, bytes]) -> bytes | None:
         return None
     from wclayer.ntfs import security, sddl  # noqa: PLC0415 - rare, and not small
 
-    return security.build(sddl.from_sddl(text.decode("utf-8", "replace")))
+    descriptor = sddl.from_sddl(text.decode("utf-8", "replace"))
+    return security.build(descriptor, order="acl-first")  # the order in which Windows builds it

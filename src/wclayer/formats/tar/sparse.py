@@ -19,6 +19,7 @@ REPEATED = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 Ranges = tuple[tuple[int, int], ...]
 
 MAX_RANGES = 1 << 16
+MAX_MAP = 1 << 20
 _SMALL = 1 << 30
 _RATIO = 1000
 
@@ -29,6 +30,8 @@ def checked(ranges: Ranges, size: int, stored: int) -> Ranges:
     A logical size beyond a gigabyte that is a thousand times what is stored is a bomb, not a file: LimitError.
     """
     end = 0
+    if size < 0:
+        raise FormatError("the size of a sparse file is negative", kind="tar-header")
     for offset, length in ranges:
         if offset < end or length < 0 or offset + length > size:
             raise FormatError("the map of a sparse file is not ordered or leaves the file", kind="tar-header")
@@ -41,8 +44,6 @@ def checked(ranges: Ranges, size: int, stored: int) -> Ranges:
 def old_gnu_map(block: bytes, take: Callable[[int], bytes]) -> tuple[int, Ranges]:
     """Logical size and map of a type ``S`` header; ``take`` hands out the extension blocks that follow it."""
     size = parse_number(block[483:495])
-    if size < 0:
-        raise FormatError("the size of a sparse file is negative", kind="tar-header")
     ranges: list[tuple[int, int]] = []
     start, pairs, flag = 386, 4, 482
     while True:
@@ -61,48 +62,52 @@ def old_gnu_map(block: bytes, take: Callable[[int], bytes]) -> tuple[int, Ranges
 
 def pax_map(records: dict[bytes, bytes], take: Callable[[int], bytes]) -> tuple[Ranges, int] | None:
     """The map that ``records`` announce and how many bytes of the body it took; None for an ordinary file."""
-    major, minor = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
-    if (major, minor) == (b"1", b"0"):
+    major, minor = records.get(b"GNU.sparse.major"), records.get(b"GNU.sparse.minor")
+    if not major and not minor:
+        if not records.get(b"GNU.sparse.map"):
+            return None
+    elif (major, minor) == (b"1", b"0"):
         return _map_in_body(take)
-    if (major, minor) not in ((b"0", b"0"), (b"0", b"1")) and not (
-        not major and not minor and records.get(b"GNU.sparse.map")
-    ):
+    elif major != b"0" or minor not in (b"0", b"1"):
         return None
-    text = records.get(b"GNU.sparse.map", b"")
-    numbers = [parse_integer(number) for number in text.split(b",")] if text else []
-    count = parse_integer(records.get(b"GNU.sparse.numblocks", b"") or b"-1")
-    if len(numbers) % 2 or count != len(numbers) // 2 or count > MAX_RANGES:
+    text = records.get(b"GNU.sparse.map")
+    numbers = text.split(b",") if text else []
+    count = parse_integer(records.get(b"GNU.sparse.numblocks", b""))
+    if count > MAX_RANGES:
+        raise LimitError(f"a sparse file of {count} pieces, {MAX_RANGES} at most")
+    if 2 * count != len(numbers):
         raise FormatError("the map of a sparse file is incomplete", kind="tar-header")
-    return tuple(zip(numbers[::2], numbers[1::2], strict=True)), 0
+    return _paired([parse_integer(number) for number in numbers]), 0
 
 
 def _map_in_body(take: Callable[[int], bytes]) -> tuple[Ranges, int]:
     """PAX 1.0: a count, then offset and length of each range, one decimal per line, padded to whole blocks."""
-    text = b""
-    used = 0
-    wanted = 1
-    while True:
-        lines = text.split(b"\n")
-        if len(lines) > wanted:
-            count = parse_integer(lines[0])
-            if not 0 <= count <= MAX_RANGES:
-                raise LimitError(f"a sparse file of {count} pieces, {MAX_RANGES} at most")
-            if wanted == 1 + 2 * count:
-                break
+    text = bytearray()
+    lines, wanted = 0, 1
+    count = -1
+    while lines < wanted:
+        if len(text) >= MAX_MAP:
+            raise LimitError(f"the map of a sparse file takes more than {MAX_MAP} bytes")
+        block = take(BLOCK)
+        text += block
+        lines += block.count(b"\n")
+        if count < 0 and lines:
+            count = parse_integer(bytes(text[: text.index(b"\n")]))
+            if count < 0:
+                raise FormatError(f"a sparse file of {count} pieces", kind="tar-header")
             wanted = 1 + 2 * count
-            continue
-        if len(text) - text.rfind(b"\n") > BLOCK:
-            raise FormatError("the map of a sparse file is not made of lines", kind="tar-header")
-        text += take(BLOCK)
-        used += BLOCK
-    numbers = [parse_integer(line) for line in lines[1:wanted]]
-    return tuple(zip(numbers[::2], numbers[1::2], strict=True)), used
+    numbers = bytes(text).split(b"\n", wanted)[1:wanted]
+    return _paired([parse_integer(number) for number in numbers]), len(text)
 
 
-def join_pairs(records: list[tuple[bytes, bytes]]) -> bytes | None:
+def _paired(numbers: list[int]) -> Ranges:
+    return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def join_pairs(records: list[tuple[bytes, bytes]]) -> bytes:
     """The map of PAX 0.0, whose records repeat: ``GNU.sparse.offset`` and ``numbytes`` in turn, as one 0.1 map.
 
-    None when there are none. Raises FormatError when they do not come in pairs.
+    Raises FormatError (``tar-header``) when they do not come in turn. Whether the last one is complete shows later.
     """
     found: list[bytes] = []
     for key, value in records:
@@ -110,4 +115,4 @@ def join_pairs(records: list[tuple[bytes, bytes]]) -> bytes | None:
             if key != REPEATED[len(found) % 2] or b"," in value:
                 raise FormatError("the map of a sparse file is out of order", kind="tar-header")
             found.append(value)
-    return b",".join(found) if found else None
+    return b",".join(found)

@@ -1,0 +1,56 @@
+"""``wclayer export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from wclayer.cli.options import format_option
+from wclayer.cli.output import size_text, tell, write_json, write_line
+
+__all__ = ["command"]
+
+
+@click.command(epilog="Example: wclayer export out/layers/3f2a… -o layer.tar.zst --as original")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to; .gz and .zst compress; - is stdout.")
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["original", "reference", "faithful"]),
+    help="The tar it came from, byte for byte; the one hcsshim writes; or one that loses nothing.  [default: original"
+    " where it came from a tar, else reference]",
+)
+@click.option("--compress", type=click.Choice(["gzip", "zstd", "none"]), help="Instead of what FILE's name says.")
+@click.option("--level", type=int, help="The level of the compressor.")
+@format_option("text", "json")
+def command(
+    folder: Path,
+    output: str,
+    form: Literal["original", "reference", "faithful"] | None,
+    compress: Literal["gzip", "zstd", "none"] | None,
+    level: int | None,
+    output_format: str,
+) -> None:
+    """Write the layer folder DIR as a layer tar."""
+    from wclayer.image.exporting import export_layer
+
+    result = export_layer(folder, output, form=form, compression=compress, level=level)
+    if result.same_diff_id is False:
+        tell(f"the tar differs from the one the layer came from: its DiffID is {result.diff_id}")
+    if output_format == "json":
+        document = {
+            "output": output,
+            "as": result.form,
+            "diff_id": str(result.diff_id),
+            "digest": str(result.blob_digest),
+            "size": result.size,
+            "blob_size": result.blob_size,
+            "compression": result.compression,
+            "same_diff_id": result.same_diff_id,
+        }
+        write_json("wclayer.export/1", document, err=output == "-")
+        return
+    write_line(f"{result.diff_id}  {size_text(result.blob_size)}  {output}", err=output == "-")

@@ -1,0 +1,76 @@
+"""``wclayer extract``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from wclayer.cli.options import format_option, image_argument, limits_option, platform_option, progress_option
+from wclayer.cli.output import size_text, tell, write_json, write_line
+from wclayer.cli.progress import make_progress
+
+__all__ = ["command"]
+
+
+@click.command(epilog="Example: wclayer extract oci:mirror:ltsc2022 'C:/Windows/**/*.dll' -o dlls")
+@image_argument()
+@click.argument("patterns", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The folder to write to.",
+)
+@click.option("--streams", is_flag=True, help="Alternate streams too, as files named FILE:STREAM.")
+@click.option("--flat", is_flag=True, help="Files only, without their folders.")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--layer", type=int, metavar="N", help="Only this layer: 0 is the base, -1 the top.")
+@platform_option
+@limits_option
+@progress_option
+@format_option("text", "json")
+def command(
+    image: str,
+    patterns: tuple[str, ...],
+    output: Path,
+    streams: bool,
+    flat: bool,
+    force: bool,
+    layer: int | None,
+    platform: str | None,
+    no_limits: bool,
+    progress: str,
+    output_format: str,
+) -> None:
+    """Copy files out of an image.
+
+    PATH is a path or a pattern: * and ? within a name, [..] sets, ** for any folders; in any case. A folder is copied
+    with all that is in it.
+    """
+    from wclayer.image.extract import extract
+    from wclayer.image.target import open_view
+    from wclayer.oci import Limits
+
+    limits = Limits.none() if no_limits else Limits()
+    with open_view(image, platform=platform, layer=layer, limits=limits, progress=make_progress(progress)) as view:
+        for note in view.notes:
+            tell(note)
+        result = extract(view, patterns, output, streams=streams, flat=flat, force=force)
+    for path, reason in result.left_out:
+        tell(f"left out {path}: {reason}")
+    if output_format == "json":
+        write_json(
+            "wclayer.extract/1",
+            {
+                "output": str(output),
+                "files": result.files,
+                "folders": result.folders,
+                "size": result.size,
+                "left_out": [{"path": path, "reason": reason} for path, reason in result.left_out],
+            },
+        )
+        return
+    write_line(f"{len(result.files)} files, {size_text(result.size)}, in {output}")

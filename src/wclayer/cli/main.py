@@ -1,0 +1,91 @@
+"""The ``wclayer`` command: a table of verbs, loaded when they are called, and one place where errors become exit codes.
+
+``wclayer --version`` and ``--help`` load nothing but click.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from wclayer._version import __version__
+from wclayer.errors import StoreError, WclayerError
+
+__all__ = ["cli", "main"]
+
+INTERRUPTED = 130
+
+_VERBS: dict[str, tuple[str, str]] = {
+    "cat": ("wclayer.cli.cat", "Write a file of an image to standard output."),
+    "completion": ("wclayer.cli.completion", "Print the completion script of a shell."),
+    "export": ("wclayer.cli.export", "Write a layer folder as a layer tar."),
+    "extract": ("wclayer.cli.extract", "Copy files out of an image."),
+    "import": ("wclayer.cli.importing", "Make a layer folder from a layer tar."),
+    "inspect": ("wclayer.cli.inspect", "Say what an image is made of."),
+    "ls": ("wclayer.cli.ls", "List a folder of an image."),
+    "sample": ("wclayer.cli.sample", "Make a small Windows image with no Microsoft content."),
+    "stat": ("wclayer.cli.stat", "Show everything NTFS knows about a path."),
+    "unpack": ("wclayer.cli.unpack", "Unpack an image into layer folders, or into one merged tree."),
+    "verify": ("wclayer.cli.verify", "Check digests, and databases against files."),
+}
+
+
+class _Verbs(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _VERBS:
+            return None
+        command: click.Command = import_module(_VERBS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(_VERBS.items())])
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=(
+        "IMAGE is oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, a path to any of these or to a layer"
+        " tar, or - for a layer tar on standard input.\n\nExit codes: 0 ok, 1 a difference was found, 2 usage, 3 not"
+        " found, 4 authentication, 5 network, 6 integrity, 7 unsupported, 8 store or I/O, 130 interrupted."
+    ),
+)
+@click.version_option(__version__, prog_name="wclayer", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Windows container image layers without Windows: every NTFS detail kept, every digest reproducible."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    # Threads that inflate and hash must not wait five milliseconds for the interpreter after each buffer.
+    sys.setswitchinterval(0.0005)
+    try:
+        result = cli.main(args=arguments, prog_name="wclayer", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone: nothing to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("wclayer: interrupted", err=True)
+        return INTERRUPTED
+    except WclayerError as error:
+        click.echo(f"wclayer: {error}", err=True)
+        return error.exit_code
+    except OSError as error:
+        failure = StoreError(f"{error.strerror or error}: {os.fsdecode(error.filename or '')}".rstrip(": "))
+        click.echo(f"wclayer: {failure}", err=True)
+        return failure.exit_code
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,93 @@
+"""``wclayer stat``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from wclayer.cli.options import format_option, image_argument, limits_option, platform_option, progress_option
+from wclayer.cli.output import tell, write_json, write_line
+from wclayer.cli.progress import make_progress
+
+if TYPE_CHECKING:
+    from wclayer.image.describe import Description
+
+__all__ = ["command"]
+
+
+@click.command(epilog="Example: wclayer stat out 'C:\\Documents and Settings' --format json")
+@image_argument()
+@click.argument("path", required=False, default="/")
+@click.option("-L", "--follow", is_flag=True, help="What a symbolic link or junction leads to.")
+@click.option("--layer", type=int, metavar="N", help="Only this layer: 0 is the base, -1 the top.")
+@platform_option
+@limits_option
+@progress_option
+@format_option("text", "json")
+def command(
+    image: str,
+    path: str,
+    follow: bool,
+    layer: int | None,
+    platform: str | None,
+    no_limits: bool,
+    progress: str,
+    output_format: str,
+) -> None:
+    """Show everything NTFS knows about PATH: attributes, four times, security, attributes, streams, links."""
+    from wclayer.image.describe import describe
+    from wclayer.image.paths import layer_path
+    from wclayer.image.target import open_view
+    from wclayer.oci import Limits
+
+    limits = Limits.none() if no_limits else Limits()
+    with open_view(image, platform=platform, layer=layer, limits=limits, progress=make_progress(progress)) as view:
+        for note in view.notes:
+            tell(note)
+        description = describe(view, view.find(layer_path(path), follow=follow))
+    if output_format == "json":
+        write_json("wclayer.stat/1", description.as_dict())
+        return
+    for label, value in _lines(description):
+        write_line(f"{label + ':':<20} {value}")
+
+
+def _lines(about: Description) -> list[tuple[str, str]]:
+    lines = [
+        ("Path", about.windows_path),
+        ("Layer path", about.path or "."),
+        ("Kind", about.kind),
+        ("Size", "no data stream" if about.size is None else str(about.size)),
+    ]
+    if about.allocated is not None:
+        lines.append(("Allocated", ", ".join(f"{start}+{length}" for start, length in about.allocated) or "nothing"))
+    names = ", ".join(about.attribute_names) or "none"
+    lines.append(("Attributes", f"0x{about.attributes:08X} ({names})"))
+    for key, label in (
+        ("creation_time", "Created"),
+        ("last_write_time", "Last write"),
+        ("last_access_time", "Last access"),
+        ("change_time", "Changed"),
+    ):
+        time = about.times[key]
+        lines.append((label, f"{time['text']} ({time['filetime']})" if time else "not in the layer"))
+    security = about.security
+    if security is None:
+        lines.append(("Security", "no descriptor"))
+    else:
+        lines.append(("Security", security.get("sddl") or f"damaged: {security['damaged']}"))
+    lines += [
+        ("EA", f"{ea['name']} ({ea['size']} bytes, flags 0x{ea['flags']:02X}): {ea['value']}")
+        for ea in about.extended_attributes
+    ]
+    if about.reparse is not None:
+        lines.append(("Reparse tag", f"{about.reparse.get('tag', 'damaged')} ({about.reparse.get('tag_name', '?')})"))
+        for key, label in (("print_name", "Target"), ("substitute_name", "Substitute name")):
+            if key in about.reparse:
+                lines.append((label, about.reparse[key]))
+    lines += [("Stream", f"{stream['name']} ({stream['size']} bytes)") for stream in about.streams]
+    if about.hard_link is not None:
+        lines.append(("Hard link to", f"{about.hard_link['target']} in layer {about.hard_link['layer']}"))
+    lines.append(("Layer", ", ".join(about.layers)))
+    return lines

@@ -1,0 +1,138 @@
+"""``wclayer unpack``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wclayer.cli.options import (
+    format_option,
+    image_argument,
+    limits_option,
+    platform_option,
+    progress_option,
+    strict_option,
+)
+from wclayer.cli.output import size_text, tell, tell_notices, write_json, write_line
+from wclayer.cli.progress import make_progress
+
+if TYPE_CHECKING:
+    from wclayer.image.flatten import MergeResult
+    from wclayer.image.unpack import UnpackOptions, UnpackResult
+
+__all__ = ["command"]
+
+
+@click.command(epilog="Example: wclayer unpack oci:mirror:ltsc2022 out --format json")
+@image_argument(metavar="IMAGE")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--view",
+    type=click.Choice(["layers", "merged"]),
+    default="layers",
+    show_default=True,
+    help="A folder for each layer, or one folder with what a container sees.",
+)
+@click.option("--subtree", metavar="PATH", help="With --view merged: only this folder, such as C:\\Windows\\System32.")
+@click.option("-j", "--jobs", type=click.IntRange(1), help="Layers to write at once.  [default: half the processors]")
+@click.option("--sync", is_flag=True, help="Make it survive a loss of power, too.")
+@platform_option
+@strict_option
+@limits_option
+@progress_option
+@format_option("text", "json")
+def command(
+    image: str,
+    folder: Path,
+    view: str,
+    subtree: str | None,
+    jobs: int | None,
+    sync: bool,
+    platform: str | None,
+    strict: bool,
+    no_limits: bool,
+    progress: str,
+    output_format: str,
+) -> None:
+    """Unpack IMAGE to DIR with nothing lost.
+
+    DIR/layers has a folder for each layer: its files, and layer.db with everything that plain files cannot hold.
+    DIR/layerchain.json lists them, nearest first. Running it again completes what an interrupted run left.
+    """
+    from wclayer.image.unpack import UnpackOptions, unpack
+    from wclayer.oci import Limits
+
+    options = UnpackOptions(platform, strict, sync, Limits.none() if no_limits else Limits(), jobs)
+    if view == "merged":
+        _merged(image, folder, subtree, options, progress, output_format)
+        return
+    if subtree is not None:
+        raise click.UsageError("--subtree needs --view merged")
+    result = unpack(image, folder, options, make_progress(progress))
+    _report(result, output_format)
+
+
+def _merged(
+    image: str, folder: Path, subtree: str | None, options: UnpackOptions, progress: str, output_format: str
+) -> None:
+    from wclayer.image.flatten import unpack_merged
+
+    result: MergeResult = unpack_merged(image, folder, options, make_progress(progress), subtree=subtree)
+    for note in result.notes:
+        tell(note)
+    tell_notices(result.notices)
+    if output_format == "json":
+        write_json(
+            "wclayer.unpack/1",
+            {
+                "view": "merged",
+                "image": result.reference,
+                "folder": str(result.folder),
+                "subtree": result.subtree or None,
+                "layers": result.layers,
+                "entries": result.entries,
+                "size": result.size,
+                "notices": result.notices,
+            },
+        )
+        return
+    write_line(f"{result.folder}: {result.entries} entries, {size_text(result.size)}, out of {result.layers} layers")
+
+
+def _report(result: UnpackResult, output_format: str) -> None:
+    for note in result.notes:
+        tell(note)
+    tell_notices(result.notices)
+    if output_format == "json":
+        write_json(
+            "wclayer.unpack/1",
+            {
+                "view": "layers",
+                "image": result.reference,
+                "digest": str(result.digest) if result.digest else None,
+                "platform": result.platform,
+                "folder": str(result.folder),
+                "chain_file": str(result.folder / "layerchain.json"),
+                "chain": [str(path) for path in result.chain],
+                "layers": [
+                    {
+                        "path": str(layer.path),
+                        "diff_id": str(layer.diff_id),
+                        "digest": str(layer.blob_digest) if layer.blob_digest else None,
+                        "compression": layer.compression,
+                        "size": layer.size,
+                        "blob_size": layer.blob_size,
+                        "reused": layer.reused,
+                        "notices": layer.notices,
+                    }
+                    for layer in result.layers
+                ],
+                "notices": result.notices,
+            },
+        )
+        return
+    for number, layer in enumerate(result.layers):
+        state = "there already" if layer.reused else size_text(layer.size)
+        write_line(f"{number}  {layer.diff_id}  {state}  {layer.path}")

@@ -1,0 +1,148 @@
+"""Hard links are resolved when all entries are known, so a target may come before or after, or lie in a parent.
+
+A target is looked for in this layer and then in the parents, nearest first: in each by its exact spelling, else without
+regard to case. What hcsshim asks of a parent is asked here too: whether its folder has the file, not whether a layer
+above it deleted the file since. A link is followed through other links to a file; it never leads to a folder or to a
+reparse point, nor through one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
+
+from wclayer.errors import UnsafeEntryError
+from wclayer.formats.folder.index import LayerIndex
+from wclayer.formats.folder.index_builder import IndexBuilder
+from wclayer.formats.folder.node import Node
+from wclayer.formats.folder.schema import encode_ranges
+from wclayer.model import Notices
+from wclayer.ntfs.names import checked_path
+
+__all__ = ["LinkMaker", "Target", "resolve_links"]
+
+_BATCH = 512
+
+
+class Target(NamedTuple):
+    """Where a link leads: to the entry ``node`` of this layer (``layer`` None) or of a parent, 0 being the nearest."""
+
+    layer: int | None
+    node: Node
+
+
+LinkMaker: TypeAlias = Callable[[Node, Target], bytes | None]
+"""Makes a link on this machine; returns its name there when it is another one."""
+
+
+def resolve_links(
+    builder: IndexBuilder,
+    index: LayerIndex,
+    parents: Sequence[LayerIndex] | None,
+    notices: Notices,
+    make_link: LinkMaker | None = None,
+) -> None:
+    """Find the target of every link, and make the link on this machine if ``make_link`` is given.
+
+    ``parents`` None means that they are not known: then a link whose target is not in this layer gets the notice
+    ``unresolved-link``. Otherwise it raises UnsafeEntryError, as do links to folders, to or through reparse points,
+    in a circle, and to paths that leave the layer.
+    """
+    resolver = _Resolver(index, parents)
+    last = 0
+    while links := index.links(after=last, limit=_BATCH):
+        updates = []
+        for link in links:
+            target = resolver.resolve(link)
+            if target is None:
+                notices.add("unresolved-link", link.path, f"its target {link.target} is not in this layer")
+                continue
+            node = target.node
+            host = make_link(link, target) if make_link else None
+            updates.append(
+                (
+                    node.id if target.layer is None else None,
+                    target.layer,
+                    node.size,
+                    None if node.size is None else encode_ranges(node.ranges, node.size),
+                    node.crc32,
+                    None if host is None else host.decode(),
+                    link.id,
+                )
+            )
+        builder.execute_many(
+            "UPDATE entry SET target_entry = ?, target_layer = ?, size = ?, ranges = ?, crc32 = ?, host = ?"
+            " WHERE id = ?",
+            updates,
+        )
+        last = links[-1].id
+
+
+class _Resolver:
+    def __init__(self, index: LayerIndex, parents: Sequence[LayerIndex] | None) -> None:
+        self._index = index
+        self._parents = parents
+        self._known: dict[int, tuple[int | None, int] | None] = {}  # of links that others lead through
+
+    def resolve(self, link: Node) -> Target | None:
+        """The file behind ``link``; None when it cannot be known."""
+        passed = {link.id}
+        here = link
+        while here.id not in self._known:
+            target = self._step(here)
+            if target is None or target.layer is not None or not target.node.is_link:
+                break
+            here = target.node
+            if here.id in passed:
+                raise UnsafeEntryError(f"hard links in a circle, through {here.path}", path=link.path)
+            passed.add(here.id)
+        else:
+            target = self._recall(self._known[here.id])
+        if len(passed) > 1:
+            self._known.update(dict.fromkeys(passed, target and (target.layer, target.node.id)))
+        return target
+
+    def _recall(self, known: tuple[int | None, int] | None) -> Target | None:
+        if known is None:
+            return None
+        layer, number = known
+        index = self._index if layer is None or self._parents is None else self._parents[layer]
+        return Target(layer, index.node(number))
+
+    def _step(self, link: Node) -> Target | None:
+        """What ``link`` names; in this layer that may be another link."""
+        try:
+            path = checked_path(link.target or "")
+        except UnsafeEntryError as error:
+            raise UnsafeEntryError(f"unsafe hard link to {link.target}: {error.message}", path=link.path) from error
+        # A link named like its target means the file of that name in a parent.
+        for node in self._index.spellings(path):
+            if node.id != link.id:
+                return Target(None, _checked(link, node))
+        _refuse_passage(link, self._index, path)
+        if self._parents is None:
+            return None
+        for layer, parent in enumerate(self._parents):
+            found = parent.lookup(path)
+            if found is not None:
+                return Target(layer, _checked(link, found))
+            _refuse_passage(link, parent, path)
+        searched = ", ".join(parent.where for parent in self._parents) or "a base layer has none"
+        raise UnsafeEntryError(
+            f"the target {path} of the hard link is neither in this layer nor in its parents ({searched})",
+            path=link.path,
+        )
+
+
+def _checked(link: Node, target: Node) -> Node:
+    if target.is_folder:
+        raise UnsafeEntryError(f"a hard link to {target.path}, which is a folder", path=link.path)
+    if target.is_reparse_point:
+        raise UnsafeEntryError(f"a hard link to {target.path}, which is a reparse point", path=link.path)
+    return target
+
+
+def _refuse_passage(link: Node, index: LayerIndex, path: str) -> None:
+    passed = index.reparse_point_above(path)
+    if passed is not None:
+        raise UnsafeEntryError(f"a hard link through {passed.path}, which is a reparse point", path=link.path)

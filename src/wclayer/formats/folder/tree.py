@@ -1,0 +1,199 @@
+"""The files of a layer as they come into being on this machine: names, data, links, times and modes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from wclayer.formats.folder.content import (
+    STREAM_FOLDER,
+    crc32,
+    file_stream,
+    host_leaf,
+    host_times,
+    host_wants_escape,
+    write_stream,
+)
+from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, store_error
+from wclayer.formats.folder.folder import LayerFolder
+from wclayer.formats.folder.index import LayerIndex
+from wclayer.formats.folder.links import Target
+from wclayer.formats.folder.node import Node
+from wclayer.formats.folder.staging import Staging
+from wclayer.model import Stream
+from wclayer.ntfs.names import encode_wtf8
+
+__all__ = ["HostTree"]
+
+_SHORT = 63  # characters: 252 bytes of WTF-8 at most
+_PROBE = b".wcl-probe"
+
+
+class HostTree:
+    """The tree in the folder of ``staging``. ``where`` names the layer in errors.
+
+    Where a name cannot stand for itself, the method that makes it returns the name it got instead.
+    """
+
+    def __init__(self, staging: Staging, *, where: str, link_host_files: bool = False) -> None:
+        self.door = Door(staging.root, where=where)
+        self._root = staging.root
+        self._where = where
+        self._mask = staging.mask
+        self._link_host_files = link_host_files
+        self._has_stream_folder = False
+        self._folds_case = self._probe()
+
+    def make_folder(self, parent: bytes, name: str) -> bytes | None:
+        """Make the folder ``name`` in ``parent``. Raises NameTakenError, StoreError."""
+        host = _escape(parent, name)
+        try:
+            self.door.make_directory(parent, host or encode_wtf8(name))
+        except (NameRefusedError, NameTakenError) as error:
+            if host or not self._may_escape(error):
+                raise
+            host = host_leaf(name, escape=True)
+            self.door.make_directory(parent, host)
+        return host
+
+    def add_file(
+        self, parent: bytes, name: str, data: Stream | None, last_write_time: int | None, path: str
+    ) -> tuple[int | None, bytes | None]:
+        """Make the file ``name`` of entry ``path`` in ``parent``: the CRC-32 of its stored bytes, and its other name.
+
+        Raises NameTakenError, StoreError, and FormatError when ``data`` is not as long as it says.
+        """
+        host = None if name[0] != "." and len(name) <= _SHORT and parent else _escape(parent, name)
+        if data is not None and data.host_path is not None and self._link_host_files:
+            leaf = host or encode_wtf8(name)
+            if self.door.adopt(data.host_path, data.size, parent, leaf):
+                return _checksum(data), host
+        try:
+            descriptor = self.door.create(parent, host or name.encode("utf-8", "surrogatepass"))
+        except (NameRefusedError, NameTakenError) as error:
+            if host or not self._may_escape(error):
+                raise
+            host = host_leaf(name, escape=True)
+            descriptor = self.door.create(parent, host)
+        return self._fill(descriptor, data, host_times(last_write_time), path), host
+
+    def add_stream(self, number: int, data: Stream, path: str) -> tuple[int | None, str]:
+        """Put the alternate stream ``number`` of entry ``path`` into a file: its CRC-32 and the name of the file."""
+        if not self._has_stream_folder:
+            self.door.make_directory(b"", STREAM_FOLDER)
+            self._has_stream_folder = True
+        leaf = f"{number:08x}"
+        descriptor = self.door.create(STREAM_FOLDER, leaf.encode())
+        return self._fill(descriptor, data, host_times(None), path), leaf
+
+    def add_link(self, index: LayerIndex, parents: Sequence[LayerFolder], link: Node, target: Target) -> bytes | None:
+        """Make ``link`` another name of the file of ``target``, or a copy where the file system has no such link."""
+        node = target.node
+        parent = index.folder_path(link.parent)[1]
+        folder, leaf = node.index.folder_path(node.parent)[1], node.host_leaf
+        source = self.door if target.layer is None else parents[target.layer].door
+        host = _escape(parent, link.name)
+        size = node.size or 0
+        try:
+            linked = self.door.link(source, folder, leaf, parent, host or encode_wtf8(link.name), size=size)
+        except (NameRefusedError, NameTakenError) as error:
+            if host or not self._may_escape(error):
+                raise
+            host = host_leaf(link.name, escape=True)
+            linked = self.door.link(source, folder, leaf, parent, host, size=size)
+        if not linked:
+            if target.layer is None:
+                data = file_stream(
+                    lambda: source.open(folder, leaf), size, node.ranges, folder + b"/" + leaf, None, self._where
+                )
+            else:
+                copied = parents[target.layer].open_data(node)
+                data = Stream.from_bytes(b"") if copied is None else copied
+            descriptor = self.door.create(parent, host or encode_wtf8(link.name))
+            self._fill(descriptor, data, host_times(node.last_write_time), link.path)
+        return host
+
+    def open_new(self, path: str, _flags: int) -> int:
+        """An opener for :func:`open` that creates a file at the top of the layer, whatever folder ``path`` names."""
+        return self.door.create(b"", os.path.basename(os.fsencode(path)))
+
+    def put(self, leaf: bytes, content: bytes) -> None:
+        """Make the small file ``leaf`` at the top of the layer."""
+        descriptor = self.door.create(b"", leaf)
+        self._fill(descriptor, Stream.from_bytes(content), None, leaf.decode())
+
+    def seal(self, index: LayerIndex) -> None:
+        """Set the times of the folders, and make them read-only; nothing can be added any more.
+
+        The top folder stays as it is, see :meth:`seal_top`.
+        """
+        mode = 0o555 & self._mask
+        for folder in index.folders():
+            path = index.folder_path(folder.id)[1]
+            self._seal(path, host_times(folder.last_write_time), mode)
+        if self._has_stream_folder:
+            self._seal(STREAM_FOLDER, (0, 0), mode)
+
+    def seal_top(self) -> None:
+        """Make the top folder read-only."""
+        try:
+            os.fchmod(self._root, 0o555 & self._mask)
+        except OSError as error:
+            raise store_error(error, "cannot seal the folder", b".", self._where) from error
+
+    def close(self) -> None:
+        """Close the folders held open."""
+        self.door.close()
+
+    def _seal(self, path: bytes, times: tuple[int, int], mode: int) -> None:
+        descriptor = self.door.directory(path)
+        try:
+            os.utime(descriptor, ns=times)
+            os.fchmod(descriptor, mode)
+        except OSError as error:
+            raise store_error(error, "cannot seal the folder", path, self._where) from error
+
+    def _fill(self, descriptor: int, data: Stream | None, times: tuple[int, int] | None, path: str) -> int | None:
+        """Write ``data`` into the new file ``descriptor`` and close it; returns the CRC-32 of the stored bytes."""
+        checksum = None
+        try:
+            try:
+                if data is not None:
+                    if data.host_path is not None and self.door.clone(data.host_path, data.size, descriptor):
+                        checksum = _checksum(data)
+                    else:
+                        checksum = write_stream(descriptor, data, path)
+                if times is not None:
+                    os.utime(descriptor, ns=times)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise store_error(error, "cannot write the file", encode_wtf8(path), self._where) from error
+        return checksum
+
+    def _may_escape(self, error: NameRefusedError | NameTakenError) -> bool:
+        """Whether another name may help: not when this very name is taken on a file system that tells cases apart."""
+        return self._folds_case or isinstance(error, NameRefusedError)
+
+    def _probe(self) -> bool:
+        """Whether this file system takes names for the same that differ in case."""
+        self.put(_PROBE, b"")
+        try:
+            os.stat(_PROBE.upper(), dir_fd=self._root, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        else:
+            return True
+        finally:
+            os.unlink(_PROBE, dir_fd=self._root)
+
+
+def _escape(parent: bytes, name: str) -> bytes | None:
+    return host_leaf(name, escape=True) if host_wants_escape(name, top=not parent) else None
+
+
+def _checksum(data: Stream) -> int:
+    checksum = 0
+    for piece in data.stored_pieces():
+        checksum = crc32(piece, checksum)
+    return checksum

@@ -1,0 +1,241 @@
+"""The layer folder written: one pass over the items, and a commit that makes the layer exist.
+
+Data goes to files as it comes, everything else to the index. What needs the whole layer waits for the commit: hard
+links, names that Windows takes for one, late streams, times and modes of folders. Afterwards everything is read-only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from wclayer.errors import UsageError
+from wclayer.formats.folder.checks import attach_streams, check_names
+from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, crc32, stored_bytes
+from wclayer.formats.folder.door import READ_FLAGS, NameTakenError, store_error
+from wclayer.formats.folder.folder import LayerFolder, layer_chain_text, parents_fact
+from wclayer.formats.folder.headers import HeaderRecordWriter
+from wclayer.formats.folder.index import LayerIndex
+from wclayer.formats.folder.index_builder import IndexBuilder
+from wclayer.formats.folder.links import resolve_links
+from wclayer.formats.folder.staging import Staging
+from wclayer.formats.folder.tree import HostTree
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices
+
+__all__ = ["INLINE_LIMIT", "Fact", "LayerFolderWriter"]
+
+Fact: TypeAlias = str | int | None
+
+INLINE_LIMIT = 1 << 16
+"""Alternate streams of up to this many stored bytes lie in the database, larger ones in files."""
+
+
+class LayerFolderWriter:
+    """Writes the layer folder ``destination``, which appears with :meth:`commit`, whole.
+
+    ``parents`` are the layers below, nearest first: open :class:`LayerFolder` objects, or paths, which are opened and
+    closed here. ``facts`` is what is known of the layer as a whole, see :meth:`set_facts`. With ``sync`` the data too
+    survives a loss of power once :meth:`commit` returns. With ``link_host_files`` a stream that lies in a file of the
+    same file system is linked, not copied; that file must then never change.
+
+    :meth:`write` raises UnsafeEntryError for an entry that would leave the layer, pass through something other than a
+    folder, or overwrite what is there; FormatError for a stream that is not as long as it says; StoreError when the
+    file system refuses. After an error only :meth:`abort` is possible. The constructor raises StoreError when
+    ``destination`` is taken, and UnsupportedError on a system without file operations relative to an open folder.
+    """
+
+    def __init__(
+        self,
+        destination: Path | str,
+        *,
+        parents: Iterable[LayerFolder | Path | str] = (),
+        notices: Notices | None = None,
+        facts: Mapping[str, Fact] | None = None,
+        sync: bool = False,
+        link_host_files: bool = False,
+    ) -> None:
+        self.notices = Notices() if notices is None else notices
+        self._facts: dict[str, Fact] = dict(facts or {})
+        self._sync = sync
+        self._state = "open"
+        self._header_record: HeaderRecordWriter | None = None
+        self._held = ExitStack()
+        self._staging = Staging(Path(destination))
+        self.path = self._staging.destination
+        where = str(self.path)
+        try:
+            self._parents = [self._opened(parent) for parent in parents]
+            self._tree = HostTree(self._staging, where=where, link_host_files=link_host_files)
+            self._held.callback(self._tree.close)
+            database = os.fspath(self._staging.path / os.fsdecode(INDEX))
+            self._builder = IndexBuilder(database, self.notices, where=where, make_folder=self._tree.make_folder)
+            self._held.callback(self._builder.abandon)
+        except BaseException:
+            self.abort()
+            raise
+
+    def set_parents(self, parents: Iterable[LayerFolder | Path | str]) -> None:
+        """Say what the layer stands on, nearest first, in place of what the constructor was told; until :meth:`commit`.
+
+        So a layer can be written while its parents are still being written.
+        """
+        self._refuse_unless_open()
+        self._parents = [self._opened(parent) for parent in parents]
+
+    def set_facts(self, **facts: Fact) -> None:
+        """Add to what is recorded of the layer as a whole; possible until :meth:`commit`.
+
+        Names in use: ``diff_id``, ``chain_id``, ``blob_digest``, ``media_type``, ``tar_size``, ``policy``, ``tool``.
+        The writer adds ``parents``, ``entries``, ``streams`` and ``header_record``.
+        """
+        self._refuse_unless_open()
+        self._facts.update(facts)
+
+    def header_record(self) -> HeaderRecordWriter:
+        """The record of the tar's headers, for whoever reads the tar; closed by :meth:`commit`."""
+        self._refuse_unless_open()
+        if self._header_record is None:
+            path = self._staging.path / os.fsdecode(HEADER_RECORD)
+            self._header_record = HeaderRecordWriter(path, opener=self._tree.open_new)
+            self._held.callback(self._header_record.abandon)
+        return self._header_record
+
+    def write(self, item: LayerItem) -> None:
+        """Take one item; its stream is read before this returns."""
+        if self._state != "open":
+            self._refuse_unless_open()
+        try:
+            if isinstance(item, Entry):
+                if item.is_directory:
+                    self._builder.add_folder(item)
+                else:
+                    self._write_file(item)
+            elif isinstance(item, AlternateStream):
+                self._write_stream(item)
+            elif isinstance(item, HardLink):
+                self._builder.add_link(item)
+            else:
+                self._builder.add_tombstone(item)
+        except BaseException:
+            self._state = "broken"
+            raise
+
+    def commit(self) -> None:
+        """Make the layer exist: links, checks, times, modes, index, and the rename to its name.
+
+        Raises UnsafeEntryError for what only the whole layer shows, and StoreError; then nothing is left behind.
+        """
+        try:
+            self._refuse_unless_open()
+            self._finish()
+            self._held.close()
+            self._staging.publish()
+        except BaseException:
+            self.abort()
+            raise
+        self._state = "committed"
+
+    def abort(self) -> None:
+        """Leave nothing behind. Harmless after :meth:`commit` and when called twice."""
+        if self._state in ("committed", "aborted"):
+            return
+        self._state = "aborted"
+        try:
+            self._held.close()
+        finally:
+            self._staging.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abort()
+        elif self._state in ("open", "broken"):
+            self.commit()
+
+    def _opened(self, parent: LayerFolder | Path | str) -> LayerFolder:
+        if isinstance(parent, LayerFolder):
+            return parent
+        folder = LayerFolder(parent)
+        self._held.callback(folder.close)
+        return folder
+
+    def _refuse_unless_open(self) -> None:
+        if self._state != "open":
+            raise UsageError(f"the writer of the layer {self.path} is {self._state}")
+
+    def _write_file(self, entry: Entry) -> None:
+        path = entry.path
+        parent, host_parent, name = self._builder.locate(path)
+        try:
+            crc, host = self._tree.add_file(host_parent, name, entry.data, entry.metadata.last_write_time, path)
+        except NameTakenError as error:
+            raise self._builder.taken(parent, name, path) from error
+        self._builder.add_file(entry, parent, name, crc, host=host)
+
+    def _write_stream(self, item: AlternateStream) -> None:
+        data = item.data
+        if data.stored <= INLINE_LIMIT:
+            content = stored_bytes(data, item.path)
+            self._builder.add_stream(item, crc32(content), content=content)
+        else:
+            crc, host = self._tree.add_stream(self._builder.next_number, data, item.path)
+            self._builder.add_stream(item, crc, host=host)
+
+    def _finish(self) -> None:
+        builder, tree, notices = self._builder, self._tree, self.notices
+        if self._header_record is not None:
+            self._header_record.close()
+        builder.finish()
+        index = LayerIndex(builder.database, builder.where)
+        check_names(index, notices)
+        attach_streams(builder, index, notices)
+        resolve_links(
+            builder,
+            index,
+            self._parents,
+            notices,
+            lambda link, target: tree.add_link(index, self._parents, link, target),
+        )
+        tree.seal(index)
+        tree.put(LAYER_CHAIN, layer_chain_text(parent.path for parent in self._parents))
+        recorded = int(self._header_record is not None)
+        builder.record({**self._facts, "parents": parents_fact(self._parents), "header_record": recorded})
+        builder.close()
+        self._synchronise()
+        tree.seal_top()
+
+    def _synchronise(self) -> None:
+        root = self._staging.root
+        try:
+            for leaf in (INDEX, HEADER_RECORD, LAYER_CHAIN):
+                if leaf != HEADER_RECORD or self._header_record is not None:
+                    descriptor = os.open(leaf, READ_FLAGS, dir_fd=root)
+                    try:
+                        os.fchmod(descriptor, 0o444 & self._staging.mask)
+                        os.fsync(descriptor)
+                    finally:
+                        os.close(descriptor)
+            if self._sync:
+                _sync_file_system(root)
+            os.fsync(root)
+        except OSError as error:
+            raise store_error(error, "cannot synchronise the layer", b".", str(self.path)) from error
+
+
+def _sync_file_system(descriptor: int) -> None:
+    """Write out the file system on which ``descriptor`` lies, or all of them where one cannot be named."""
+    if sys.platform != "linux":
+        os.sync()
+    elif ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,93 @@
+"""One merged folder: what a container sees, as a layer folder without parents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wclayer.formats.folder import LayerFolderWriter, sweep
+from wclayer.formats.folder.staging import Staging
+from wclayer.image.merged import MergedReader
+from wclayer.image.paths import layer_path
+from wclayer.image.progress import NO_PROGRESS, Progress
+from wclayer.image.target import is_layer_folder, open_view
+from wclayer.image.unpack import UnpackOptions, unpack_image
+from wclayer.image.unpacked import UnpackedImage
+from wclayer.model import Entry, LayerItem, Notices, copy_layer
+from wclayer.oci import open_image
+
+__all__ = ["MergeResult", "unpack_merged"]
+
+
+@dataclass(slots=True)
+class MergeResult:
+    """What was merged: ``layers`` is how many there were, ``entries`` and ``size`` (bytes) what came out of them."""
+
+    reference: str
+    folder: Path
+    layers: int
+    entries: int = 0
+    size: int = 0
+    subtree: str = ""
+    notes: tuple[str, ...] = ()
+    notices: dict[str, int] = field(default_factory=dict)
+
+
+def unpack_merged(
+    reference: str,
+    folder: Path,
+    options: UnpackOptions = UnpackOptions(),  # noqa: B008 - frozen
+    progress: Progress = NO_PROGRESS,
+    *,
+    subtree: str | None = None,
+) -> MergeResult:
+    """Unpack what a container of the image ``reference`` sees to ``folder``, or only ``subtree`` of it.
+
+    ``reference`` may also be an unpacked image or a layer folder. Deletions are applied, names of several layers are
+    brought together without regard to case, and everything NTFS knows is in ``folder/layer.db``. The folder appears
+    whole or not at all; one that holds anything is an error.
+    """
+    path = layer_path(subtree) if subtree else ""
+    parent = folder.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    sweep(parent)
+    if UnpackedImage.is_one(Path(reference)) or is_layer_folder(Path(reference)):
+        return _merge(reference, reference, folder, path, options, ())
+    staging = Staging(parent / f"{folder.name}.layers")
+    try:
+        with open_image(reference, options.platform, limits=options.limits) as image:
+            result = unpack_image(image, staging.path, options, progress)
+        return _merge(reference, str(staging.path), folder, path, options, result.notes, result.notices)
+    finally:
+        staging.discard()
+
+
+def _merge(
+    reference: str,
+    source: str,
+    folder: Path,
+    subtree: str,
+    options: UnpackOptions,
+    notes: tuple[str, ...],
+    seen: dict[str, int] | None = None,
+) -> MergeResult:
+    notices = Notices(strict=options.strict)
+    with open_view(source) as view:
+        result = MergeResult(reference, folder, len(view.layers), subtree=subtree, notes=notes)
+        with LayerFolderWriter(folder, notices=notices, sync=options.sync, link_host_files=True) as writer:
+            reader = MergedReader(view, subtree)
+            copy_layer(_counted(reader, result), writer)
+            writer.set_facts(policy="merged", source=reference)
+    result.notices = dict(seen or {})
+    for code, count in notices.counts.items():
+        result.notices[code] = result.notices.get(code, 0) + count
+    return result
+
+
+def _counted(reader: MergedReader, result: MergeResult) -> Iterator[LayerItem]:
+    for item in reader:
+        result.entries += 1
+        if isinstance(item, Entry) and item.data is not None:
+            result.size += item.data.size
+        yield item

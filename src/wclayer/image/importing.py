@@ -1,0 +1,132 @@
+"""One layer tar becomes one layer folder: inflate, hash, parse and write in one pass, commit when the digests are right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wclayer.errors import UsageError, WclayerError
+from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
+from wclayer.formats.tar import TarLayerReader
+from wclayer.image.chain import with_ancestors
+from wclayer.image.progress import NO_PROGRESS, Progress, watched
+from wclayer.model import Notice, Notices, copy_layer
+from wclayer.oci import Digest, LayerStream, Limits, open_image, open_layer
+
+__all__ = ["ImportedLayer", "Pour", "import_layer"]
+
+
+@dataclass(slots=True)
+class ImportedLayer:
+    """A layer folder that an import made, or found made already (``reused``).
+
+    ``size`` and ``blob_size`` are bytes of the uncompressed tar and of the blob; ``file_bytes`` is the sum of the sizes
+    of the files, as hcsshim's import returns it. ``notices`` counts what was odd, ``listed`` has the first of each kind.
+    """
+
+    path: Path
+    diff_id: Digest
+    blob_digest: Digest | None = None
+    compression: str = ""
+    size: int = 0
+    blob_size: int = 0
+    file_bytes: int = 0
+    reused: bool = False
+    notices: dict[str, int] = field(default_factory=dict)
+    listed: list[Notice] = field(default_factory=list)
+
+
+class Pour:
+    """A layer on its way from a stream into a folder, in two steps, so that several layers can take the first at once.
+
+    :meth:`run` writes everything and verifies every digest; :meth:`commit`, once the parents are there, makes the layer
+    exist. Leaving the ``with`` block without a commit leaves nothing.
+    """
+
+    def __init__(
+        self, stream: LayerStream, destination: Path, *, strict: bool = False, sync: bool = False
+    ) -> None:
+        self.stream = stream
+        self.notices = Notices(strict=strict)
+        self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync)
+        self.file_bytes = 0
+
+    def __enter__(self) -> Pour:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stream.close()
+        self.writer.abort()
+
+    def run(self, progress: Progress = NO_PROGRESS, part: str = "") -> None:
+        """Read the whole stream. Raises whatever is wrong with it, or with its digests."""
+        reader = TarLayerReader(
+            watched(self.stream, progress, part), notices=self.notices, recorder=self.writer.header_record()
+        )
+        copy_layer(reader, self.writer)
+        self.stream.finish()
+        self.file_bytes = reader.size
+
+    def commit(self, parents: Sequence[LayerFolder | Path], facts: Mapping[str, str | int | None]) -> ImportedLayer:
+        """Resolve hard links in this layer and in ``parents``, nearest first, and publish the folder."""
+        stream = self.stream
+        self.writer.set_parents(parents)
+        self.writer.set_facts(
+            diff_id=str(stream.diff_id),
+            blob_digest=str(stream.blob_digest),
+            blob_size=stream.blob_size,
+            tar_size=stream.uncompressed_size,
+            compression=stream.compression,
+            policy="faithful",
+            **facts,
+        )
+        self.writer.commit()
+        return ImportedLayer(
+            self.writer.path,
+            stream.diff_id,
+            stream.blob_digest,
+            stream.compression,
+            stream.uncompressed_size,
+            stream.blob_size,
+            self.file_bytes,
+            notices=dict(self.notices.counts),
+            listed=list(self.notices.listed),
+        )
+
+
+def import_layer(
+    source: str,
+    destination: Path,
+    *,
+    parents: Sequence[Path] = (),
+    diff_id: str | None = None,
+    strict: bool = False,
+    sync: bool = False,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    progress: Progress = NO_PROGRESS,
+) -> ImportedLayer:
+    """Make the layer folder ``destination`` from the layer tar ``source``: a path, or ``-`` for standard input.
+
+    ``parents`` are layer folders, nearest first; those that the last of them names in its ``layerchain.json`` follow by
+    themselves. ``diff_id`` is the digest that the uncompressed tar must have. On any error nothing is left, and what
+    was at ``destination`` stays.
+    """
+    promised = Digest.parse(diff_id) if diff_id else None
+    chain = with_ancestors(parents)
+    destination.absolute().parent.mkdir(parents=True, exist_ok=True)
+    sweep(destination.absolute().parent)
+    with open_image(source) as image:
+        if image.manifest is not None:
+            raise UsageError(f"{source} is an image, not a layer", hint="unpack it: wclayer unpack IMAGE DIR")
+        layer = image.layers[0]
+        stream = open_layer(layer.open(), diff_id=promised, limits=limits, layer=source)
+        progress.begin(source, None)
+        try:
+            with Pour(stream, destination, strict=strict, sync=sync) as pour:
+                pour.run(progress, source)
+                return pour.commit(chain, {"source": source})
+        except WclayerError as error:
+            raise error.locate(layer=source) from None
+        finally:
+            progress.end(source)

@@ -1,0 +1,286 @@
+"""A whole image becomes layer folders, or one merged folder.
+
+Layers go to disk side by side where there are processors for it; they are committed base first, because a hard link may
+lead into a parent. Each layer is complete or absent. A layer that an earlier run completed is taken as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+from wclayer.errors import StoreError, WclayerError
+from wclayer.formats.folder import LayerFolder, sweep
+from wclayer.formats.folder.folder import layer_chain_text
+from wclayer.image.importing import ImportedLayer, Pour
+from wclayer.image.progress import NO_PROGRESS, Progress
+from wclayer.image.unpacked import (
+    CHAIN_FILE,
+    CONFIG_FILE,
+    IMAGE_FILE,
+    LAYERS,
+    MANIFEST_FILE,
+    SCHEMA,
+    UnpackedImage,
+    chain_ids,
+    locked,
+    refuse_others,
+    write_atomically,
+)
+from wclayer.oci import Digest, Image, LayerBlob, Limits, open_image
+
+__all__ = ["UnpackOptions", "UnpackResult", "unpack"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackOptions:
+    """How to unpack. ``jobs`` is how many layers go to disk at once; None: as many as the processors can feed."""
+
+    platform: str | None = None
+    strict: bool = False
+    sync: bool = False
+    limits: Limits = Limits()
+    jobs: int | None = None
+
+    def workers(self, layers: int) -> int:
+        """One layer keeps two processors busy: one inflates, one writes and hashes."""
+        wanted = self.jobs if self.jobs is not None else (os.cpu_count() or 2) // 2
+        return max(1, min(wanted, layers))
+
+
+@dataclass(slots=True)
+class UnpackResult:
+    """What was unpacked. ``layers`` are base first, ``chain`` is nearest first."""
+
+    reference: str
+    folder: Path
+    layers: list[ImportedLayer]
+    chain: list[Path]
+    platform: str
+    digest: Digest | None
+    notes: tuple[str, ...] = ()
+    notices: dict[str, int] = field(default_factory=dict)
+
+
+def unpack(
+    reference: str,
+    folder: Path,
+    options: UnpackOptions = UnpackOptions(),  # noqa: B008 - frozen
+    progress: Progress = NO_PROGRESS,
+) -> UnpackResult:
+    """Unpack the image ``reference`` to ``folder`` (see :mod:`wclayer.image.unpacked` for what is there afterwards).
+
+    Running it again completes what is missing. Raises StoreError when ``folder`` holds something else, or another
+    image; then it is as it was.
+    """
+    with open_image(reference, options.platform, limits=options.limits) as image:
+        try:
+            return unpack_image(image, folder, options, progress)
+        except WclayerError as error:
+            raise error.locate(image=reference) from None
+
+
+def unpack_image(image: Image, folder: Path, options: UnpackOptions, progress: Progress) -> UnpackResult:
+    """The same for an open image."""
+    for layer in image.layers:
+        layer.locate()  # before anything is written
+    layers = folder / LAYERS
+    made = not folder.exists()
+    try:
+        layers.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {layers}: {error.strerror}") from error
+    with locked(folder):
+        refuse_others(folder)
+        _refuse_another_image(folder, image)
+        sweep(layers)
+        try:
+            imported = _Layers(image, layers, options, progress).run()
+        except BaseException:
+            _remove_if_empty(folder, made=made)
+            raise
+        chain = [layer.path for layer in reversed(imported)]
+        _write_documents(folder, image, imported, chain)
+    result = UnpackResult(
+        image.reference, folder, imported, chain, _platform_text(image), image.digest, notes=image.notes
+    )
+    for layer in imported:
+        for code, count in layer.notices.items():
+            result.notices[code] = result.notices.get(code, 0) + count
+    return result
+
+
+def _refuse_another_image(folder: Path, image: Image) -> None:
+    if not UnpackedImage.is_one(folder):
+        return
+    there = UnpackedImage.load(folder)
+    diff_ids = tuple(str(layer.diff_id) for layer in image.layers)
+    if there.diff_ids != diff_ids and all(layer.diff_id for layer in image.layers):
+        raise StoreError(
+            f"{folder} holds another image, {there.reference}", hint="unpack to another folder, or remove that one"
+        )
+
+
+def _remove_if_empty(folder: Path, *, made: bool) -> None:
+    """After a failure: a folder that this run made and that holds no complete layer goes again."""
+    layers = folder / LAYERS
+    if made and not any(layers.iterdir()):
+        layers.rmdir()
+        for name in os.listdir(folder):
+            (folder / name).unlink()
+        folder.rmdir()
+
+
+def _platform_text(image: Image) -> str:
+    from wclayer.oci.platforms import format_platform
+
+    return format_platform(image.platform) if image.platform else "unknown"
+
+
+def _write_documents(folder: Path, image: Image, layers: list[ImportedLayer], chain: list[Path]) -> None:
+    if image.manifest is not None:
+        write_atomically(folder / MANIFEST_FILE, image.manifest.raw)
+    if image.config is not None:
+        write_atomically(folder / CONFIG_FILE, image.config.raw)
+    write_atomically(folder / CHAIN_FILE, layer_chain_text(path.absolute() for path in chain))
+    document = {
+        "schema": SCHEMA,
+        "reference": image.reference,
+        "digest": str(image.digest) if image.digest else None,
+        "platform": _platform_text(image),
+        "layers": [
+            {
+                "folder": layer.path.name,
+                "diff_id": str(layer.diff_id),
+                "digest": str(layer.blob_digest) if layer.blob_digest else None,
+                "compression": layer.compression,
+                "size": layer.size,
+                "blob_size": layer.blob_size,
+            }
+            for layer in layers
+        ],
+    }
+    # Last: an unpacked image is one that has this file.
+    write_atomically(folder / IMAGE_FILE, json.dumps(document, indent=1).encode() + b"\n")
+
+
+class _Layers:
+    """The layers of one image on their way to disk."""
+
+    def __init__(self, image: Image, folder: Path, options: UnpackOptions, progress: Progress) -> None:
+        self.image = image
+        self.folder = folder
+        self.options = options
+        self.progress = progress
+        known = [layer.diff_id for layer in image.layers]
+        self.chain = chain_ids([diff_id for diff_id in known if diff_id]) if all(known) else None
+        self.committed = [Event() for _ in image.layers]
+        self.paths: list[Path | None] = [None] * len(image.layers)
+        self.failed = Event()
+
+    def run(self) -> list[ImportedLayer]:
+        """All layers, base first. The error of the lowest layer that failed wins."""
+        count = len(self.image.layers)
+        with ThreadPoolExecutor(self.options.workers(count), thread_name_prefix="layer") as pool:
+            futures: list[Future[ImportedLayer]] = [pool.submit(self._one, layer) for layer in self.image.layers]
+            try:
+                return [future.result() for future in futures]
+            except BaseException:
+                self.failed.set()
+                for event in self.committed:
+                    event.set()
+                raise
+
+    def _one(self, layer: LayerBlob) -> ImportedLayer:
+        index = layer.index
+        if self.failed.is_set():
+            raise StoreError("stopped, because another layer failed", layer=str(layer))
+        done = self._done_before(layer)
+        if done is None:
+            done = self._pour(layer)
+        self.paths[index] = done.path
+        self.committed[index].set()
+        return done
+
+    def _done_before(self, layer: LayerBlob) -> ImportedLayer | None:
+        """The layer as an earlier run left it."""
+        path = self.folder / self._name(layer)
+        if not path.is_dir():
+            return None
+        with LayerFolder(path) as folder:
+            facts = folder.facts
+            counts, listed = folder.notices()
+        diff_id = layer.diff_id
+        if diff_id is None:
+            with layer.stream(limits=self.options.limits) as stream:
+                stream.finish()
+                diff_id = stream.diff_id
+        if facts.get("diff_id") != str(diff_id):
+            raise StoreError(f"{path} holds another layer than its name says", hint="remove it and unpack again")
+        blob = facts.get("blob_digest")
+        return ImportedLayer(
+            path,
+            diff_id,
+            Digest.parse(blob) if isinstance(blob, str) else None,
+            str(facts.get("compression", "")),
+            int(facts.get("tar_size") or 0),
+            int(facts.get("blob_size") or 0),
+            reused=True,
+            notices=counts,
+            listed=listed,
+        )
+
+    def _pour(self, layer: LayerBlob) -> ImportedLayer:
+        part = str(layer)
+        self.progress.begin(part, layer.descriptor.size if layer.descriptor else None)
+        try:
+            stream = layer.stream(limits=self.options.limits)
+            destination = self.folder / self._name(layer)
+            with Pour(stream, destination, strict=self.options.strict, sync=self.options.sync) as pour:
+                pour.run(_Stoppable(self.progress, self.failed), part)
+                parents = self._parents(layer.index)
+                media_type = layer.descriptor.media_type if layer.descriptor else None
+                chain_id = str(self.chain[layer.index]) if self.chain else str(stream.diff_id)
+                return pour.commit(parents, {"media_type": media_type, "chain_id": chain_id})
+        except WclayerError as error:
+            raise error.locate(layer=part) from None
+        finally:
+            self.progress.end(part)
+
+    def _name(self, layer: LayerBlob) -> str:
+        """The name of its folder: of a layer whose DiffID is not known beforehand, a number."""
+        return self.chain[layer.index].hex if self.chain else f"layer-{layer.index}"
+
+    def _parents(self, index: int) -> list[Path]:
+        """The layers below, nearest first, once they are committed."""
+        parents = []
+        for below in reversed(range(index)):
+            self.committed[below].wait()
+            path = self.paths[below]
+            if path is None:
+                raise StoreError("stopped, because a layer below failed")
+            parents.append(path)
+        return parents
+
+
+class _Stoppable:
+    """Progress that raises once another layer has failed, so that nobody finishes work in vain."""
+
+    def __init__(self, progress: Progress, failed: Event) -> None:
+        self._progress = progress
+        self._failed = failed
+
+    def begin(self, part: str, total: int | None) -> None:
+        self._progress.begin(part, total)
+
+    def advance(self, part: str, count: int) -> None:
+        if self._failed.is_set():
+            raise StoreError("stopped, because another layer failed")
+        self._progress.advance(part, count)
+
+    def end(self, part: str) -> None:
+        self._progress.end(part)
