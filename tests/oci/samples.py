@@ -7,16 +7,17 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from wclayer.oci import Descriptor, Digest, LayoutWriter, Platform
+from wclayer.oci import Descriptor, Digest, Image, LayoutWriter, Platform, open_image
 from wclayer.oci.digests import digest_of
 from wclayer.oci.documents import encode_config, encode_manifest
 from wclayer.oci.mediatypes import OCI_CONFIG
 
 WINDOWS = Platform("windows", "amd64", os_version="10.0.20348.2700")
+T = TypeVar("T")
 FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 
 
@@ -106,7 +107,11 @@ def old_docker_archive(
     for number, layer in enumerate(layers):
         identity = sha256(b"%d" % number)
         path = f"{identity}/layer.tar"
-        members += [(prefix + identity, None), (f"{prefix}{identity}/VERSION", b"1.0"), (f"{prefix}{identity}/json", b"{}")]
+        members += [
+            (prefix + identity, None),
+            (f"{prefix}{identity}/VERSION", b"1.0"),
+            (f"{prefix}{identity}/json", b"{}"),
+        ]
         if duplicate and number:
             links.append((prefix + path, f"../{sha256(b'0')}/layer.tar", tarfile.SYMTYPE))
         else:
@@ -121,12 +126,16 @@ def old_docker_archive(
     return tar(members, links=links)
 
 
-def new_docker_archive(layers: list[bytes], *, foreign: set[int] = frozenset(), tag: str = "app:1") -> bytes:  # type: ignore[assignment]
+def new_docker_archive(
+    layers: list[bytes], *, foreign: Collection[int] = (), tag: str = "app:1", layer_paths: list[str] | None = None
+) -> bytes:
     """What docker save writes now: an OCI layout with uncompressed layers, and manifest.json beside it.
 
     The manifest inside lists a foreign layer with its original compressed digest, for which there is no blob.
+    ``layer_paths`` are other places for the layers than the blob names of their DiffIDs.
     """
     diff_ids = [digest_of(layer) for layer in layers]
+    paths = layer_paths or [diff_id.blob_path for diff_id in diff_ids]
     config = config_json(diff_ids)
     descriptors: list[Descriptor] = []
     sources = {}
@@ -143,18 +152,21 @@ def new_docker_archive(layers: list[bytes], *, foreign: set[int] = frozenset(), 
         "application/vnd.oci.image.manifest.v1+json",
         digest_of(manifest),
         len(manifest),
-        annotations={"io.containerd.image.name": f"example.invalid/{tag}", "org.opencontainers.image.ref.name": tag.partition(":")[2]},
+        annotations={
+            "io.containerd.image.name": f"example.invalid/{tag}",
+            "org.opencontainers.image.ref.name": tag.partition(":")[2],
+        },
     )
     listing = [
         {
             "Config": digest_of(config).blob_path,
             "RepoTags": [tag],
-            "Layers": [diff_id.blob_path for diff_id in diff_ids],
+            "Layers": paths,
             "LayerSources": sources,
         }
     ]
     members: list[tuple[str, bytes | None]] = [("blobs", None), ("blobs/sha256", None)]
-    members += [(diff_id.blob_path, layer) for diff_id, layer in zip(diff_ids, layers, strict=True)]
+    members += list(zip(paths, layers, strict=True))
     members += [(digest_of(config).blob_path, config), (digest_of(manifest).blob_path, manifest)]
     members.append(("index.json", dumps({"schemaVersion": 2, "manifests": [entry.to_json()]})))
     members.append(("manifest.json", dumps(listing)))
@@ -162,7 +174,25 @@ def new_docker_archive(layers: list[bytes], *, foreign: set[int] = frozenset(), 
     return tar(members)
 
 
-def read_layers(image: Any) -> list[bytes]:
+class Opened:
+    """Opens things for a test and closes them all at its end."""
+
+    def __init__(self) -> None:
+        self._opened: list[Any] = []
+
+    def keep(self, thing: T) -> T:
+        self._opened.append(thing)
+        return thing
+
+    def image(self, *arguments: Any, **options: Any) -> Image:
+        return self.keep(open_image(*arguments, **options))
+
+    def close(self) -> None:
+        for thing in self._opened:
+            thing.close()
+
+
+def read_layers(image: Image) -> list[bytes]:
     """The verified content of all layers of an image."""
     contents = []
     for layer in image.layers:

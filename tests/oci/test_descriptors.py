@@ -35,7 +35,11 @@ DIGEST = str(digest_of(b"x"))
 CONFIG = {"mediaType": OCI_CONFIG, "digest": DIGEST, "size": 1}
 LAYER = {"mediaType": OCI_LAYER_GZIP, "digest": DIGEST, "size": 1}
 MANIFEST: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": CONFIG, "layers": [LAYER]}
-INDEX: dict[str, Any] = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [{**CONFIG, "mediaType": OCI_MANIFEST}]}
+INDEX: dict[str, Any] = {
+    "schemaVersion": 2,
+    "mediaType": OCI_INDEX,
+    "manifests": [{**CONFIG, "mediaType": OCI_MANIFEST}],
+}
 
 
 def raw(document: object) -> bytes:
@@ -230,17 +234,37 @@ def test_documents_made_here_are_read_back_and_are_the_same_each_time() -> None:
 
 
 mutations = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from([DIGEST, OCI_MANIFEST, OCI_INDEX]),
-    lambda children: st.lists(children, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["mediaType", "digest", "size", "urls", "platform", "os", "os.version", "x", "data"]), children
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from([DIGEST, OCI_MANIFEST, OCI_INDEX]),
+    lambda children: (
+        st.lists(children, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["mediaType", "digest", "size", "urls", "platform", "os", "os.version", "x", "data"]),
+            children,
+        )
     ),
     max_leaves=8,
 )
-KEYS = ["schemaVersion", "mediaType", "config", "layers", "manifests", "annotations", "subject", "rootfs", "history", "os"]
+KEYS = [
+    "schemaVersion",
+    "mediaType",
+    "config",
+    "layers",
+    "manifests",
+    "annotations",
+    "subject",
+    "rootfs",
+    "history",
+    "os",
+]
 
 
-@given(st.sampled_from([MANIFEST, INDEX, CONFIG_DOCUMENT]), st.dictionaries(st.sampled_from(KEYS), mutations, max_size=3))
+@given(
+    st.sampled_from([MANIFEST, INDEX, CONFIG_DOCUMENT]), st.dictionaries(st.sampled_from(KEYS), mutations, max_size=3)
+)
 def test_documents_raise_nothing_but_errors_of_the_package(base: dict[str, Any], change: dict[str, Any]) -> None:
     for announced in (None, OCI_MANIFEST, DOCKER_MANIFEST_LIST):
         try:

@@ -11,7 +11,12 @@ from wclayer.oci.selection import Candidate, list_candidates, select
 
 
 def entry(
-    version: str | None = None, *, os: str = "windows", arch: str = "amd64", variant: str = "", features: tuple[str, ...] = ()
+    version: str | None = None,
+    *,
+    os: str = "windows",
+    arch: str = "amd64",
+    variant: str = "",
+    features: tuple[str, ...] = (),
 ) -> Descriptor:
     platform = Platform(os, arch, variant, version or "", features)
     return Descriptor(OCI_MANIFEST, digest_of(repr(platform).encode()), 1, platform=platform)

@@ -18,7 +18,7 @@ def parse(raw: bytes) -> Node:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{", b"[]", b"null", b"1", b'{"a":NaN}', b'{"a":-Infinity}', b'\xef\xbb\xbf{}', b'{"a":"\xff"}', b"{}{}"],
+    [b"", b"{", b"[]", b"null", b"1", b'{"a":NaN}', b'{"a":-Infinity}', b"\xef\xbb\xbf{}", b'{"a":"\xff"}', b"{}{}"],
 )
 def test_what_is_no_object_is_refused(raw: bytes) -> None:
     with pytest.raises(FormatError):
@@ -81,7 +81,14 @@ def test_a_size_is_a_natural_number(value: str) -> None:
 
 def test_null_is_absent() -> None:
     node = parse(b'{"a":null}')
-    assert (node.array("a"), node.texts("a"), node.text_map("a"), node.optional("a"), node.text("a", "-"), node.flag("a")) == (
+    assert (
+        node.array("a"),
+        node.texts("a"),
+        node.text_map("a"),
+        node.optional("a"),
+        node.text("a", "-"),
+        node.flag("a"),
+    ) == (
         [],
         (),
         {},

@@ -114,8 +114,11 @@ class IndexBuilder:
         if folder is None:
             folder = self._walk(parent, path)
         # Of a known parent only the name is new; a path that could be too long is looked at as a whole.
-        if (separator and not parent) or checked_path(path if len(path) > _LONG else name) not in (name, path):
-            raise _not_normal(path)
+        try:
+            if (separator and not parent) or checked_path(path if len(path) > _LONG else name) not in (name, path):
+                raise UnsafeEntryError("the path is not in normal form")
+        except UnsafeEntryError as error:
+            raise UnsafeEntryError(error.message, path=path) from error
         return folder[0], folder[1], name
 
     def add_file(self, entry: Entry, parent: int, name: str, crc: int | None, *, host: bytes | None = None) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "ZERO_BLOCK",
     "RawHeader",
     "build_block",
+    "extension_size",
     "parse_block",
     "parse_number",
 ]
@@ -78,6 +79,14 @@ def parse_block(block: bytes) -> RawHeader:
     linkname = _text(block, 157, 100) if block[157] else b""
     time = int(mtime, 8) * 1_000_000_000
     return _new(RawHeader, (name, int(mode, 8), int(size, 8), time, kind[0], linkname, PAX, block, None, None))
+
+
+def extension_size(block: bytes) -> int:
+    """The size of the body behind the block of an extended header, all that matters of it; -1 if it needs a look."""
+    match = _ORDINARY(block)
+    if match is None or int(match[4], 8) != _checksum(block):
+        return -1
+    return int(match[2], 8)
 
 
 def _checksum(block: bytes) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from wclayer.errors import FormatError, LimitError
-from wclayer.formats.tar.header import BLOCK, GNU, GO_ZERO_TIME, ZERO_BLOCK, RawHeader, parse_block
+from wclayer.formats.tar.header import BLOCK, GNU, GO_ZERO_TIME, ZERO_BLOCK, RawHeader, extension_size, parse_block
 from wclayer.formats.tar.pax import MAX_RECORDS, parse_integer, parse_records, parse_time, record_pairs
 from wclayer.formats.tar.slabs import SlabStream
 from wclayer.formats.tar.sparse import REPEATED, Ranges, checked, join_pairs, old_gnu_map, pax_map
@@ -104,13 +104,17 @@ class Members:
         long_name = long_link = b""
         block = self._upto(BLOCK)
         while True:
+            if len(block) == BLOCK and block[156] == _EXTENDED and (size := extension_size(block)) >= 0:
+                data, block = self._special(size, BLOCK)
+                pax = _records(data)
+                continue
             header = self._header(block)
             if header is None:
                 return None
             kind = header.type
             if kind not in _MODIFIERS:
                 break
-            data, block = self._special(header, BLOCK)
+            data, block = self._special(header.size, BLOCK)
             if kind == _EXTENDED:
                 pax = _records(data)
             elif kind == _LONG_NAME:
@@ -197,9 +201,8 @@ class Members:
             if self._recorder is not None:
                 self._recorder.segment(bytes(piece))
 
-    def _special(self, header: RawHeader, ahead: int) -> tuple[bytes, bytes]:
+    def _special(self, size: int, ahead: int) -> tuple[bytes, bytes]:
         """The body of an extended header, and up to ``ahead`` bytes behind it: one read instead of three."""
-        size = header.size
         if size > MAX_RECORDS:
             raise FormatError(f"{size} bytes of extended header, {MAX_RECORDS} at most", kind="header-too-long")
         whole = size + -size % BLOCK
@@ -213,7 +216,7 @@ class Members:
 
         It has its records and no other field. If they make no sense even the records are left out.
         """
-        data, _ = self._special(header, 0)
+        data, _ = self._special(header.size, 0)
         member = self._current = Member(header, _records(data), self._ordinal)
         self._ordinal += 1
         try:

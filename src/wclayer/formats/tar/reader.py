@@ -18,14 +18,16 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from wclayer.errors import FormatError, UnsafeEntryError, WclayerError
+from wclayer.formats.tar.header import GO_ZERO_TIME
 from wclayer.formats.tar.legacy import legacy_records
-from wclayer.formats.tar.members import HeaderRecorder, Member, Members, merge_records
+from wclayer.formats.tar.members import HeaderRecorder, Member, Members, merge_times
 from wclayer.formats.tar.pax import parse_time
 from wclayer.formats.tar.slabs import SlabStream
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Notices, Stream, Tombstone
 from wclayer.ntfs import filetime
+from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY
 from wclayer.ntfs.ea import ExtendedAttribute
-from wclayer.ntfs.names import checked_path, decode_wtf8, is_wtf8, path_notice, split_stream
+from wclayer.ntfs.names import checked_path, decode_strict_utf8, decode_wtf8, is_wtf8, path_notice, split_stream
 from wclayer.ntfs.reparse import build_link
 
 __all__ = [
@@ -41,8 +43,6 @@ __all__ = [
 
 Policy: TypeAlias = Literal["faithful", "reference"]
 
-FILE_ATTRIBUTE_DIRECTORY = 0x10
-
 FILEATTR = b"MSWINDOWS.fileattr"
 RAWSD = b"MSWINDOWS.rawsd"
 SDDL = b"MSWINDOWS.sd"
@@ -52,11 +52,21 @@ XATTR = b"MSWINDOWS.xattr."
 EA_FLAGS = b"WCLAYER.eaflags."
 
 _FILE, _LINK, _SYMLINK, _CHARACTER, _BLOCK, _FOLDER, _FIFO, _GLOBAL = b"0123456g"
-_KNOWN_RECORDS = (FILEATTR, RAWSD, CREATION_TIME, b"mtime", b"atime", b"ctime", b"path", b"linkpath", MOUNTPOINT, b"size")
+_KNOWN_RECORDS = frozenset(
+    (FILEATTR, RAWSD, CREATION_TIME, b"mtime", b"atime", b"ctime", b"path", b"linkpath", MOUNTPOINT, b"size")
+)
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
-_DECIMAL = re.compile(rb"[0-9]{1,40}").fullmatch
 _MODE_TYPE, _MODE_FOLDER_WITH_STREAM = 0o170000, 0o140000
+_EPOCH = filetime.UNIX_EPOCH_TICKS
 _MAX_DESCRIPTORS = 1 << 14
+_MAX_EA_NAME, _MAX_EA_VALUE = 0xFF, 0xFFFF
+_SHORT_PATH = 16000
+
+# A component that passes the gate as it is and deserves no notice, as nearly all do.
+_IS_ORDINARY = re.compile(
+    r"""(?!(?:[Cc][Oo][NnMm]|[Pp][Rr][Nn]|[Aa][Uu][Xx]|[Nn][Uu][Ll]|[Ll][Pp][Tt]|\.wh\.))"""
+    r"""[^<>:"|?*/\\\0-\x1f]{1,127}+(?<![ .])"""
+).fullmatch
 
 
 class TarLayerReader:
@@ -78,15 +88,13 @@ class TarLayerReader:
         self.notices = notices if notices is not None else Notices()
         self.faithful = policy == "faithful"
         self.size = 0
-        self._descriptors: dict[bytes, bytes | None] = {}
+        self._descriptors: dict[bytes, bytes] = {}
+        self._folder = ""
         self._owner = ""
 
     def __iter__(self) -> Iterator[LayerItem]:
-        members = self.members
-        while True:
-            member = members.next()
-            if member is None:
-                return
+        following = self.members.next
+        while (member := following()) is not None:
             try:
                 item = self._item(member)
             except WclayerError as error:
@@ -95,73 +103,79 @@ class TarLayerReader:
                 yield item
 
     def _item(self, member: Member) -> LayerItem | None:
-        text = self._text(member.name, member)
-        base = text.rstrip("/").rpartition("/")[2]
-        if base.startswith(".wh.") or "\\" in base:
-            text = text.replace("\\", "/").rstrip("/")
-            folder, _, base = text.rpartition("/")
+        try:
+            text = member.name.decode()
+        except UnicodeDecodeError:
+            text = self._text(member.name, member)
+        folder, _, base = text.rpartition("/")
+        kind = member.type
+        if folder == self._folder and kind != _GLOBAL and _IS_ORDINARY(base) and len(text) < _SHORT_PATH:
+            # A folder that passed the gate needs no second look: entries come folder by folder.
+            path = text
+        else:
+            if not base:
+                text = text.rstrip("/")
+                folder, _, base = text.rpartition("/")
             if base.startswith(".wh."):
                 return self._tombstone(member, folder, base[4:])
-        kind = member.type
-        if kind == _GLOBAL:
-            self.notices.add("global-header", text, "a global extended header applies to nothing in a layer; kept as is")
-            return None
-        stream_name = None
-        if ":" in text:
-            if kind != _FILE:
-                checked_path(text)
-            text, stream_name = split_stream(text)
-        path = checked_path(text)
-        if stream_name is not None:
-            return self._alternate_stream(member, path, stream_name)
-        if not path:
-            return self._root(member)
-        self._owner = path
-        if reason := path_notice(path):
-            self.notices.add("name-not-win32", path, reason)
+            if kind == _GLOBAL:
+                self.notices.add("global-header", text, "a global extended header applies to nothing; kept as is")
+                return None
+            if ":" in text:
+                if kind != _FILE:
+                    checked_path(text)
+                owner, name = split_stream(text)
+                return self._alternate_stream(member, checked_path(owner), name or "")
+            path = checked_path(text)
+            self._look_at_name(path)
         if kind == _LINK:
             return self._hard_link(member, path)
+        self._owner = path
         return self._entry(member, path)
 
+    def _look_at_name(self, path: str) -> None:
+        folder, _, base = path.rpartition("/")
+        reason = path_notice(path)
+        if reason:
+            self.notices.add("name-not-win32", path, reason)
+        if base.startswith(".wh."):
+            self.notices.add("name-like-whiteout", path, "a file whose name says whiteout; no tar spells it otherwise")
+        if not folder or path_notice(folder) is None:
+            self._folder = folder
+
     def _text(self, name: bytes, member: Member) -> str:
-        try:
-            return name.decode()
-        except UnicodeDecodeError:
-            text = decode_wtf8(name)
-            if not is_wtf8(name):
-                self.notices.add("name-not-unicode", text, f"entry {member.ordinal} has a name that is not UTF-8")
-            return text
+        text = decode_wtf8(name)
+        if "\ufffd" in text and not is_wtf8(name):
+            self.notices.add("name-not-unicode", text, f"entry {member.ordinal} has a name that is not UTF-8")
+        return text
 
     # ------------------------------------------------------------------ the four kinds of item
 
-    def _tombstone(self, member: Member, folder: str, name: str) -> Tombstone | None:
+    def _tombstone(self, member: Member, folder: str, name: str) -> Tombstone:
         if member.stored:
             self.members.keep_body_as_header(member)
-        if not name:
-            self.notices.add("whiteout-without-name", folder, "a whiteout that names nothing deletes nothing; kept as is")
-            return None
-        if name in (".", ".."):
-            raise UnsafeEntryError(f"a whiteout of {name!r} would delete a folder above it")
+        if name in ("", ".", ".."):
+            raise UnsafeEntryError(f"a whiteout of {name!r} would delete the folder it is in, or one above it")
         if name == ".wh..opq":
             self.notices.add("opaque-whiteout", folder, "opaque whiteouts mean nothing to Windows; kept as a deletion")
         path = checked_path(f"{folder}/{name}" if folder else name)
         if not path.startswith(("Files/", "UtilityVM/Files/")):
             self.notices.add("tombstone-outside", path, "Windows deletes only below Files and UtilityVM/Files")
+        self._owner = ""
         return Tombstone(path, member.ordinal)
-
-    def _root(self, member: Member) -> None:
-        """``./``, which archivers put first: the layer's own folder, which is nothing in Windows."""
-        if member.type != _FOLDER:
-            raise UnsafeEntryError("an entry in place of the layer itself")
-        self.notices.add("root-entry", "./", "an entry for the layer's own folder, which Windows does not have; kept as is")
 
     def _alternate_stream(self, member: Member, path: str, name: str) -> AlternateStream:
         if path != self._owner:
             self.notices.add("stream-apart", f"{path}{name}", "an alternate stream that does not follow its file")
-        return AlternateStream(path, f"{name}:$DATA", self._stream(member), member.ordinal)
+        if name.find(":", 1) < 0 or not self.faithful:
+            name += ":$DATA"
+        else:
+            self.notices.add("stream-type", f"{path}{name}", "a stream name with a type, to which hcsshim adds another")
+        return AlternateStream(path, name, self._stream(member), member.ordinal)
 
     def _hard_link(self, member: Member, path: str) -> HardLink:
         target = checked_path(self._text(member.linkname, member))
+        self._owner = ""
         return HardLink(path, target, self._basic(member), member.ordinal)
 
     def _entry(self, member: Member, path: str) -> Entry:
@@ -171,19 +185,29 @@ class TarLayerReader:
         is_directory = kind == _FOLDER
         data: Stream | None = None
         if pax:
-            self._security_and_attributes(member, metadata)
-        if kind == _SYMLINK:
-            target = self._text(member.linkname, member).replace("/", "\\")
+            raw = pax.get(RAWSD)
+            if raw is not None:
+                metadata.security_descriptor = self._descriptors.get(raw) or self._descriptor(raw)
+            elif SDDL in pax:
+                metadata.security_descriptor = security_descriptor(pax)
+            if not pax.keys() <= _KNOWN_RECORDS:
+                metadata.extended_attributes = extended_attributes(pax, keep_flags=self.faithful)
+        if kind == _FILE:
+            self.size += member.size
+            if member.size or member.header.mode or not self.faithful or FILEATTR not in pax:
+                data = Stream(member.size, self.members.body, member.ranges)
+        elif is_directory:
+            if member.header.mode & _MODE_TYPE == _MODE_FOLDER_WITH_STREAM and self.faithful:
+                data = Stream(0, self.members.body)
+        elif kind == _SYMLINK:
+            target = self._text(member.linkname, member) if self.faithful else decode_strict_utf8(member.linkname)
             metadata.reparse = build_link(target, mount_point=MOUNTPOINT in pax)
             is_directory = bool(metadata.attributes & FILE_ATTRIBUTE_DIRECTORY) or MOUNTPOINT in pax
-        elif is_directory:
-            if member.header.mode & _MODE_TYPE == _MODE_FOLDER_WITH_STREAM:
-                data = Stream(0, self.members.body)
         elif kind in (_CHARACTER, _BLOCK, _FIFO):
             raise FormatError("a device or pipe, which no Windows layer can hold", kind="device")
         else:
-            self.size += member.size
-            if member.size or member.header.mode or FILEATTR not in pax or not self.faithful:
+            self.notices.add("entry-type", path, f"hcsshim imports entries of type {chr(kind)!a} without their data")
+            if self.faithful:
                 data = self._stream(member)
         if is_directory != bool(metadata.attributes & FILE_ATTRIBUTE_DIRECTORY) and FILEATTR in pax:
             self.notices.add("attributes-and-type", path, "its attributes and its type disagree about being a folder")
@@ -197,22 +221,24 @@ class TarLayerReader:
     def _basic(self, member: Member) -> Metadata:
         """Attributes and times, which links have too."""
         pax = member.pax
-        if pax and CREATION_TIME not in pax and self.faithful:
-            pax = legacy_records(pax)
-            if pax is not member.pax:
-                member.pax = pax
-                merge_records(member, pax)
-        text = pax.get(FILEATTR)
-        if text is None:
-            attributes = FILE_ATTRIBUTE_DIRECTORY if member.type == _FOLDER else 0
-        else:
+        creation: int | None = None
+        text: bytes | None = None
+        if pax:
+            created = pax.get(CREATION_TIME)
+            if created is None and self.faithful:
+                pax = self._with_legacy_records(member)
+                created = pax.get(CREATION_TIME)
+            if created is not None:
+                creation = parse_time(created)
+            text = pax.get(FILEATTR)
+        if text is not None:
             attributes = parse_attributes(text)
-        created = pax.get(CREATION_TIME)
-        creation = parse_time(created) if created is not None else None
+        else:
+            attributes = FILE_ATTRIBUTE_DIRECTORY if member.type == _FOLDER else 0
         if self.faithful:
             return Metadata(
                 attributes,
-                exact_time(creation),
+                exact_time(creation if creation != GO_ZERO_TIME else None),
                 exact_time(member.atime),
                 exact_time(member.mtime),
                 exact_time(member.ctime),
@@ -225,30 +251,18 @@ class TarLayerReader:
             wrapped_time(member.ctime),
         )
 
-    def _security_and_attributes(self, member: Member, metadata: Metadata) -> None:
-        pax = member.pax
-        known = 0
-        for key in _KNOWN_RECORDS:
-            if key in pax:
-                known += 1
-        raw = pax.get(RAWSD)
-        if raw is not None:
-            metadata.security_descriptor = self._descriptor(raw)
-        elif SDDL in pax:
-            metadata.security_descriptor = security_descriptor(pax)
-        if len(pax) != known:
-            metadata.extended_attributes = extended_attributes(pax)
+    def _with_legacy_records(self, member: Member) -> dict[bytes, bytes]:
+        pax = legacy_records(member.pax)
+        if pax is not member.pax:
+            member.pax = pax
+            merge_times(member, pax)
+        return pax
 
-    def _descriptor(self, raw: bytes) -> bytes | None:
-        """The decoded descriptor; layers repeat a few dozen of them thousands of times."""
-        known = self._descriptors
-        try:
-            return known[raw]
-        except KeyError:
-            pass
-        if len(known) >= _MAX_DESCRIPTORS:
-            known.clear()
-        descriptor = known[raw] = decode_base64(raw, "security descriptor")
+    def _descriptor(self, raw: bytes) -> bytes:
+        """The decoded descriptor, remembered: layers repeat a few dozen of them thousands of times."""
+        if len(self._descriptors) >= _MAX_DESCRIPTORS:
+            self._descriptors.clear()
+        descriptor = self._descriptors[raw] = decode_base64(raw, "security descriptor")
         return descriptor
 
 
@@ -256,8 +270,7 @@ def exact_time(nanoseconds: int | None) -> int | None:
     """Nanoseconds since 1970 as a FILETIME, cut toward 1970 to whole ticks; absent stays absent."""
     if nanoseconds is None:
         return None
-    ticks = nanoseconds // 100 if nanoseconds >= 0 else -(-nanoseconds // 100)
-    return ticks + filetime.UNIX_EPOCH_TICKS
+    return nanoseconds // 100 + _EPOCH if nanoseconds >= 0 else _EPOCH - -nanoseconds // 100
 
 
 def wrapped_time(nanoseconds: int | None) -> int:
@@ -269,9 +282,11 @@ def wrapped_time(nanoseconds: int | None) -> int:
 
 def parse_attributes(text: bytes) -> int:
     """``MSWINDOWS.fileattr``: a plain decimal below 2**32. Raises FormatError (``attributes-number``)."""
-    if not _DECIMAL(text) or int(text) > 0xFFFFFFFF:
-        raise FormatError(f"file attributes {text[:40]!r} are not a 32-bit decimal", kind="attributes-number")
-    return int(text)
+    if text.isdigit():
+        digits = text if len(text) < 11 else text.lstrip(b"0") or b"0"
+        if len(digits) < 11 and (attributes := int(digits)) <= 0xFFFFFFFF:
+            return attributes
+    raise FormatError(f"file attributes {text[:40]!r} are not a 32-bit decimal", kind="attributes-number")
 
 
 def decode_base64(text: bytes, what: str) -> bytes:
@@ -282,19 +297,21 @@ def decode_base64(text: bytes, what: str) -> bytes:
     return binascii.a2b_base64(text)
 
 
-def extended_attributes(pax: dict[bytes, bytes]) -> tuple[ExtendedAttribute, ...]:
-    """The attributes of the ``MSWINDOWS.xattr.`` records, in byte order of their names."""
+def extended_attributes(pax: dict[bytes, bytes], *, keep_flags: bool = True) -> tuple[ExtendedAttribute, ...]:
+    """The attributes of the ``MSWINDOWS.xattr.`` records, in byte order of their names.
+
+    Raises FormatError: ``base64``, ``ea-name-too-large``, ``ea-value-too-large``.
+    """
     found = []
     for key in sorted(key for key in pax if key.startswith(XATTR)):
-        name = key[len(XATTR) :]
-        flags = pax.get(EA_FLAGS + name, b"0")
-        found.append(
-            ExtendedAttribute(
-                name,
-                decode_base64(pax[key], "extended attribute"),
-                int(flags) if flags.isdigit() and len(flags) < 4 and int(flags) < 256 else 0,
-            )
-        )
+        name, value = key[len(XATTR) :], decode_base64(pax[key], "extended attribute")
+        if len(name) > _MAX_EA_NAME:
+            raise FormatError(f"an extended attribute with a name of {len(name)} bytes", kind="ea-name-too-large")
+        if len(value) > _MAX_EA_VALUE:
+            raise FormatError(f"an extended attribute with {len(value)} bytes of value", kind="ea-value-too-large")
+        flags = pax.get(EA_FLAGS + name, b"") if keep_flags else b""
+        number = int(flags) if flags.isdigit() and len(flags) < 4 else 0
+        found.append(ExtendedAttribute(name, value, number if number < 256 else 0))
     return tuple(found)
 
 
