@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.peers import require
 
 CI = os.environ.get("CI") == "true"
 
@@ -18,17 +19,5 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if CI else "dev"
 
 @pytest.fixture(scope="session")
 def peer() -> Callable[[str], str]:
-    """``peer("bsdtar")`` is the path of that program.
-
-    Where it is not installed the test is skipped; a continuous integration machine must have them all.
-    """
-
-    def find(command: str) -> str:
-        path = shutil.which(command)
-        if path is None and CI:
-            pytest.fail(f"{command} is not installed, see .ci/peers")
-        if path is None:
-            pytest.skip(f"{command} is not installed, see .ci/peers")
-        return path
-
-    return find
+    """``peer("bsdtar")`` is the path of that program, see :func:`tests.peers.require`."""
+    return require

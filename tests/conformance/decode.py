@@ -41,10 +41,8 @@ def operations_of(tar: bytes) -> tuple[list[dict[str, Any]], str | None, int | N
                 ops.append({"op": "link", "name": text_of(operation.name), "target": text_of(operation.target)})
             else:
                 ops.append({"op": "remove", "name": text_of(operation.name)})
-    except FormatError as error:
-        return ops, error.kind, None
     except WclayerError as error:
-        return ops, type(error).__name__, None
+        return ops, _kind(error), None
     return ops, None, total
 
 
@@ -108,16 +106,27 @@ def members_of(tar: bytes) -> tuple[list[dict[str, Any]], str | None]:
             seen.append(row)
             digest, length = hashlib.sha256(), 0
             try:
-                for piece in Stream(member.size if member.stored or member.ranges is not None else 0, members.body, member.ranges).pieces():
+                for piece in _content(member, members).pieces():
                     digest.update(piece)
                     length += len(piece)
-            except FormatError as error:
-                row["data_error"] = error.kind
+            except WclayerError as error:
+                row["data_error"] = _kind(error)
                 raise
             row["data_length"], row["data_sha256"] = length, digest.hexdigest()
-    except FormatError as error:
-        return seen, error.kind
+    except WclayerError as error:
+        return seen, _kind(error)
     return seen, None
+
+
+def _content(member: Member, members: Members) -> Stream:
+    """What a reader of the member gets: nothing for links and folders, whatever size their headers state."""
+    if member.ranges is None:
+        return Stream(member.stored, members.body)
+    return Stream(member.size, members.body, member.ranges)
+
+
+def _kind(error: WclayerError) -> str:
+    return error.kind if isinstance(error, FormatError) else type(error).__name__
 
 
 def _row(member: Member) -> dict[str, Any]:
@@ -131,8 +140,8 @@ def _row(member: Member) -> dict[str, Any]:
         "mode": 0 if is_global else member.header.mode,
         "uid": _number(pax, b"uid", block[108:116], is_global),
         "gid": _number(pax, b"gid", block[116:124], is_global),
-        "uname": "" if v7 or is_global else text_of(pax.get(b"uname") or block[265:297].partition(b"\0")[0]),
-        "gname": "" if v7 or is_global else text_of(pax.get(b"gname") or block[297:329].partition(b"\0")[0]),
+        "uname": "" if is_global else text_of(pax.get(b"uname") or (b"" if v7 else _field(block, 265))),
+        "gname": "" if is_global else text_of(pax.get(b"gname") or (b"" if v7 else _field(block, 297))),
         "linkname": "" if is_global else text_of(member.linkname),
         "devmajor": 0 if v7 or is_global else parse_number(block[329:337]),
         "devminor": 0 if v7 or is_global else parse_number(block[337:345]),
@@ -149,5 +158,13 @@ def _number(pax: dict[bytes, bytes], key: bytes, field: bytes, is_global: bool) 
     return parse_integer(pax[key]) if pax.get(key) else parse_number(field)
 
 
+def _field(block: bytes, start: int) -> bytes:
+    return block[start : start + 32].partition(b"\0")[0]
+
+
 def _time(nanoseconds: int | None) -> list[int] | None:
-    return None if nanoseconds is None else list(divmod(nanoseconds, 1_000_000_000))
+    """Seconds and nanoseconds; the seconds of the one time below 64 bits wrap as they do in Go."""
+    if nanoseconds is None:
+        return None
+    seconds, rest = divmod(nanoseconds, 1_000_000_000)
+    return [(seconds + (1 << 63)) % (1 << 64) - (1 << 63), rest]

@@ -24,13 +24,14 @@ _TIMES = ("creation_time", "last_access_time", "last_write_time", "change_time")
 def encode(spec: dict[str, Any]) -> bytes:
     """The tar of ``spec``. Raises whatever the writer raises."""
     out = BytesIO()
+    names_by_id: dict[bytes, str] = {}
     with TarLayerWriter(out.write, policy="reference") as writer:
         for entry in spec["entries"]:
             path = name_of(entry, "path").replace("\\", "/")
             if entry.get("tombstone"):
                 writer.write(Tombstone(path))
             else:
-                for item in backup_items(_source(spec, entry, path)):
+                for item in backup_items(_source(spec, entry, path), names_by_id):
                     writer.write(item)
     return out.getvalue()
 

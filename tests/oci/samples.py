@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from wclayer.oci import Descriptor, Digest, Image, LayoutWriter, Platform, open_image
 from wclayer.oci.digests import digest_of
 from wclayer.oci.documents import encode_config, encode_manifest
+from wclayer.oci.layout import IMAGE_NAME, REF_NAME
 from wclayer.oci.mediatypes import OCI_CONFIG
 
 WINDOWS = Platform("windows", "amd64", os_version="10.0.20348.2700")
@@ -152,10 +153,7 @@ def new_docker_archive(
         "application/vnd.oci.image.manifest.v1+json",
         digest_of(manifest),
         len(manifest),
-        annotations={
-            "io.containerd.image.name": f"example.invalid/{tag}",
-            "org.opencontainers.image.ref.name": tag.partition(":")[2],
-        },
+        annotations={IMAGE_NAME: f"example.invalid/{tag}", REF_NAME: tag.partition(":")[2]},
     )
     listing = [
         {

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from wclayer.oci.sources import read_all
 from wclayer.oci.trees import read_file
 
 OPENED = Opened()
+NO_LIMITS = Limits.none()
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +28,7 @@ def close_trees() -> Iterator[None]:
     OPENED.close()
 
 
-def tree(data: bytes, *, limits: Limits = Limits()) -> ArchiveTree:
+def tree(data: bytes, *, limits: Limits = NO_LIMITS) -> ArchiveTree:
     return OPENED.keep(ArchiveTree.spool(Source(data), "test", limits=limits))
 
 
@@ -81,7 +83,7 @@ def test_links_are_followed_within_the_archive() -> None:
     assert "broken" not in found
 
 
-@pytest.mark.parametrize("target", ["../../etc/passwd", "/etc/passwd", "..", "a\\b"])
+@pytest.mark.parametrize("target", ["../../etc/passwd", "/etc/passwd", "../..", "a\\b"])
 def test_a_link_that_leads_out_is_unsafe(target: str) -> None:
     found = tree(tar([], links=[("d/out", target, tarfile.SYMTYPE)]))
     with pytest.raises(UnsafeEntryError):
@@ -186,12 +188,8 @@ def test_a_sparse_member_is_refused() -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as writer:
         info = tarfile.TarInfo("s")
-        info.pax_headers = {
-            "GNU.sparse.major": "0",
-            "GNU.sparse.minor": "1",
-            "GNU.sparse.map": "0,1",
-            "GNU.sparse.size": "9",
-        }
+        sparse = {"major": "0", "minor": "1", "map": "0,1", "size": "9"}
+        info.pax_headers = {f"GNU.sparse.{key}": value for key, value in sparse.items()}
         info.size = 1
         writer.addfile(info, io.BytesIO(b"x"))
     with pytest.raises(FormatError, match="sparse"):
@@ -211,18 +209,14 @@ def test_damage_raises_nothing_but_errors_of_the_package(data: st.DataObject) ->
     except WclayerError:
         return
     for path in ("b", "l"):
-        try:
+        with suppress(WclayerError):
             if path in found:
                 read_all(found.open(path), 1 << 20, what=path)
-        except WclayerError:
-            pass
     found.close()
 
 
 @given(st.binary(max_size=2000))
 def test_bytes_raise_nothing_but_errors_of_the_package(data: bytes) -> None:
     for call in (lambda: tree(data).close(), lambda: first_name(data)):
-        try:
+        with suppress(WclayerError):
             call()
-        except WclayerError:
-            pass

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -267,11 +268,7 @@ KEYS = [
 )
 def test_documents_raise_nothing_but_errors_of_the_package(base: dict[str, Any], change: dict[str, Any]) -> None:
     for announced in (None, OCI_MANIFEST, DOCKER_MANIFEST_LIST):
-        try:
+        with suppress(WclayerError):
             parse_document(raw({**base, **change}), announced)
-        except WclayerError:
-            pass
-    try:
+    with suppress(WclayerError):
         ImageConfig.parse(raw({**base, **change}))
-    except WclayerError:
-        pass

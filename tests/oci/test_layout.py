@@ -267,7 +267,7 @@ def test_an_index_entry_that_is_something_else_than_it_says_is_refused(tmp_path:
     index = json.loads((tmp_path / "index.json").read_bytes())
     index["manifests"][0]["mediaType"] = OCI_INDEX
     (tmp_path / "index.json").write_bytes(dumps(index))
-    with pytest.raises(FormatError, match="where application/vnd.oci.image.index"):
+    with pytest.raises(FormatError, match=r"where .* was announced"):
         open_image(f"oci:{tmp_path}")
     index["manifests"][0] = {**entry.to_json(), "size": entry.size + 1}
     (tmp_path / "index.json").write_bytes(dumps(index))

@@ -1,12 +1,14 @@
 r"""Patterns over Windows paths: ``*`` and ``?`` within a name, ``[…]`` sets, ``**`` for any number of folders.
 
-Names are compared folded, so ``*.DLL`` finds ``kernel32.dll``. Only folders that a pattern can reach are listed.
+Names are compared folded, so ``*.DLL`` finds ``kernel32.dll``. Only folders that a pattern can reach are listed, each
+once, whatever the pattern. Links to folders are found, not entered.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from wclayer.errors import NotFoundError, UsageError
 from wclayer.image.paths import layer_path
@@ -16,6 +18,10 @@ from wclayer.ntfs.names import fold
 __all__ = ["find_all", "has_magic"]
 
 _MAGIC = re.compile(r"[*?\[]")
+_SET = re.compile(r"\[([!^]?)(\]?[^\]]*)\]", re.DOTALL)
+
+_Steps: TypeAlias = list[re.Pattern[str] | None]
+"""A pattern, one expression for each component; None is ``**``, any number of folders."""
 
 
 def has_magic(pattern: str) -> bool:
@@ -24,68 +30,104 @@ def has_magic(pattern: str) -> bool:
 
 
 def find_all(view: View, pattern: str) -> Iterator[Found]:
-    """Everything that ``pattern`` names, in order; a plain path names at most one thing, following links.
+    """Everything that ``pattern`` names, in order; a plain path names one thing, following links.
 
-    Raises NotFoundError when it names nothing.
+    A name that holds brackets is a plain path where there is such a file. Raises NotFoundError when it names nothing.
     """
     path = layer_path(pattern)
     if not has_magic(path):
         yield view.find(path)
         return
+    if "[" in path:
+        try:
+            literal = view.find(path)
+        except NotFoundError:
+            pass
+        else:
+            yield literal
+            return
     names = path.split("/")
     fixed = next(index for index, name in enumerate(names) if has_magic(name))
-    base = view.find("/".join(names[:fixed]))
+    steps = _steps(names[fixed:])
+    try:
+        base = view.find("/".join(names[:fixed]))
+    except NotFoundError as error:
+        raise NotFoundError(f"nothing matches {pattern}: {error.message}") from None
     count = 0
-    seen: set[str] = set()
-    for found in _matches(view, base, [_compile(name) for name in names[fixed:]]):
-        if found.path not in seen:
-            seen.add(found.path)
-            count += 1
-            yield found
+    for found in _matches(view, base, steps):
+        count += 1
+        yield found
     if not count:
         raise NotFoundError(f"nothing matches {pattern}")
 
 
-def _compile(name: str) -> re.Pattern[str] | None:
-    """The expression of one component; None for ``**``."""
-    if name == "**":
-        return None
+def _steps(names: list[str]) -> _Steps:
+    steps: _Steps = []
+    for name in names:
+        if name == "**":
+            if not steps or steps[-1] is not None:
+                steps.append(None)
+        else:
+            steps.append(_expression(name))
+    if steps[-1] is None:
+        steps.append(_expression("*"))  # a/** is everything below a
+    return steps
+
+
+def _expression(name: str) -> re.Pattern[str]:
     parts = []
     position = 0
     while position < len(name):
         char = name[position]
-        end = name.find("]", position + 2) if char == "[" else -1
-        if char == "*":
-            parts.append(r"[^/]*")
-        elif char == "?":
-            parts.append(r"[^/]")
-        elif end > 0:
-            body = fold(name[position + 1 : end]).replace("\\", "\\\\").replace("[", "\\[")
-            parts.append("[" + ("^" + body[1:] if body[0] in "!^" else body) + "]")
-            position = end
-        else:
-            parts.append(re.escape(fold(char)))
+        bracket = _SET.match(name, position) if char == "[" else None
+        if bracket and bracket[2]:
+            parts.append(_set(bracket[2], name, negated=bool(bracket[1])))
+            position = bracket.end()
+            continue
+        parts.append({"*": ".*", "?": "."}.get(char) or re.escape(fold(char)))
         position += 1
-    try:
-        return re.compile("".join(parts), re.DOTALL)
-    except re.error as error:
-        raise UsageError(f"{name!r} is not a pattern: {error}") from None
+    return re.compile("".join(parts), re.DOTALL)
 
 
-def _matches(view: View, folder: Found, patterns: list[re.Pattern[str] | None]) -> Iterator[Found]:
-    pattern, *rest = patterns
-    if pattern is None:
-        if rest:
-            yield from _matches(view, folder, rest)
-        for child in view.children(folder):
-            if not rest:
+def _set(body: str, name: str, *, negated: bool) -> str:
+    body = fold(body)
+    members = []
+    position = 0
+    while position < len(body):
+        first, hyphen, last = body[position], body[position + 1 : position + 2], body[position + 2 : position + 3]
+        if hyphen == "-" and last:
+            if first > last:
+                raise UsageError(f"{name!r} is not a pattern: {first} comes after {last}")
+            members.append(f"{re.escape(first)}-{re.escape(last)}")
+            position += 3
+        else:
+            members.append(re.escape(first))
+            position += 1
+    return f"[{'^' if negated else ''}{''.join(members)}]"
+
+
+def _matches(view: View, base: Found, steps: _Steps) -> Iterator[Found]:
+    """What ``steps`` reach from ``base``, in the order of a walk: a finite automaton, a set of steps for each folder."""
+    pending = [(iter(view.children(base)), _closed({0}, steps))]
+    while pending:
+        children, states = pending[-1]
+        for child in children:
+            name = fold(child.name)
+            reached = {state for state in states if steps[state] is None}
+            for state in states:
+                expression = steps[state]
+                if expression is not None and expression.fullmatch(name):
+                    reached.add(state + 1)
+            if len(steps) in reached:
                 yield child
-            if child.is_folder:
-                yield from _matches(view, child, patterns)
-        return
-    for child in view.children(folder):
-        if pattern.fullmatch(fold(child.name)):
-            if not rest:
-                yield child
-            elif child.is_folder:
-                yield from _matches(view, child, rest)
+            reached = _closed(reached - {len(steps)}, steps)
+            if child.is_folder and reached:
+                pending.append((iter(view.children(child)), reached))
+                break
+        else:
+            pending.pop()
+
+
+def _closed(states: set[int], steps: _Steps) -> set[int]:
+    """``states``, and those that no folder at all leads to: ``**`` may stand for nothing."""
+    return states | {state + 1 for state in states if steps[state] is None}

@@ -31,7 +31,8 @@ def layer_path(text: str) -> str:
             raise NotFoundError(f"{text} is on drive {drive[1].upper()}:, and an image has only C:")
         return _join([VOLUME], drive[2])
     if "\0" in text or ":" in text:
-        raise UsageError(f"{text!r} is not a path", hint="write C:\\Windows, /Windows or Files/Windows")
+        hint = "write C:\\Windows, /Windows or Files/Windows; an alternate stream is named apart: cat --stream NAME"
+        raise UsageError(f"{text!r} is not a path", hint=hint)
     if text[:1] in ("/", "\\") or not text:
         return _join([VOLUME], text)
     parts = _split(text)
@@ -51,16 +52,26 @@ def windows_path(path: str) -> str:
 def link_destination(target: str, folder: str) -> str:
     """Where a link with this target, in the layer folder ``folder``, leads: a layer path.
 
-    Raises NotFoundError for what no image holds: shares, other drives, volumes by name.
+    A link below ``UtilityVM/Files`` stays there, for that is drive C of the utility VM. Raises NotFoundError for what no
+    image holds: shares, other drives, volumes by name.
     """
+    volume = _volume(folder)
     drive = _DRIVE.fullmatch(target)
     if drive:
-        return layer_path(target)
-    if target.startswith(("\\\\", "//", "\\??\\")):
+        if drive[1].upper() != "C":
+            raise NotFoundError(f"a link leads to {target}, and an image has only drive C:")
+        return _join(volume, drive[2])
+    if re.match(r"[\\/]{2}|[\\/]\?\?[\\/]", target):
         raise NotFoundError(f"a link leads to {target}, which is outside of any image")
     if target[:1] in ("\\", "/"):
-        return _join([VOLUME], target)
-    return _join(folder.split("/") if folder else [], target, floor=1)
+        return _join(volume, target)
+    return _join(folder.split("/") if folder else [], target, floor=len(volume))
+
+
+def _volume(folder: str) -> list[str]:
+    """The folder that is the root of the drive in which the layer folder ``folder`` lies."""
+    parts = folder.split("/")
+    return parts[:2] if [fold(part) for part in parts[:2]] == ["UTILITYVM", "FILES"] else [VOLUME]
 
 
 def _split(text: str) -> list[str]:

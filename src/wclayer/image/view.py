@@ -1,11 +1,7 @@
 """The merged view: what a container sees of a stack of layers.
 
-A folder is the union of the folders of that name in all layers; a file is the nearest one. What a nearer layer deletes,
-or puts in the place of a folder, hides what lies below it. Names are compared as Windows compares them, and spelt as
-the nearest layer spells them.
-
-Tombstones count below ``Files`` and ``UtilityVM/Files`` only, which is where Windows deletes. A file that a layer both
-holds and deletes is deleted, as after an import by hcsshim; a folder keeps what the layer itself puts into it.
+:mod:`wclayer.image.stacking` says which entries of which layers make up a name; here paths are walked through it, links
+are followed, and metadata and data are found.
 """
 
 from __future__ import annotations
@@ -18,8 +14,9 @@ from typing import Protocol, Self
 from wclayer.errors import NotFoundError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerIndex, Node, StreamNode
 from wclayer.image.paths import link_destination, windows_path
+from wclayer.image.stacking import Parts, Stacked, Stacking
 from wclayer.model import LayerChain, Metadata, Stream
-from wclayer.ntfs.names import checked_path, fold
+from wclayer.ntfs.names import checked_path
 from wclayer.ntfs.reparse import (
     IO_REPARSE_TAG_MOUNT_POINT,
     IO_REPARSE_TAG_SYMLINK,
@@ -28,12 +25,13 @@ from wclayer.ntfs.reparse import (
     tag_of,
 )
 
-__all__ = ["Found", "View", "ViewLayer"]
+__all__ = ["MAX_HOPS", "Consume", "Found", "View", "ViewLayer"]
 
 MAX_HOPS = 63
 """The most links on the way to a file, as on Windows."""
 
 Consume = Callable[[Stream], None]
+"""Takes the data of a file or stream; it may be read until the function returns."""
 
 
 class ViewLayer(Protocol):
@@ -63,7 +61,7 @@ class Found:
     path: str
     layer: int
     node: Node | None
-    parts: tuple[tuple[int, Node | None], ...] = ()
+    parts: Parts = ()
 
     @property
     def is_folder(self) -> bool:
@@ -76,22 +74,44 @@ class Found:
         return self.node is not None and self.node.is_reparse_point
 
     @property
+    def is_tombstone(self) -> bool:
+        """Whether it is the deletion of what parents hold; only a view of a single layer shows such."""
+        return self.node is not None and self.node.is_tombstone
+
+    @property
     def name(self) -> str:
         """The last component."""
         return self.path.rpartition("/")[2]
 
 
 class View:
-    """What is in a stack of layers, nearest first. Close it after use."""
+    """What is in a stack of layers, nearest first. Close it after use.
 
-    def __init__(self, layers: LayerChain[ViewLayer], *, notes: Iterable[str] = ()) -> None:
+    With ``single`` only the nearest layer is shown, deletions included; those below are only asked for the files that
+    its hard links name. ``reference`` names the image in errors; ``close`` is called when the view is closed.
+    """
+
+    def __init__(
+        self,
+        layers: LayerChain[ViewLayer],
+        *,
+        single: bool = False,
+        notes: Iterable[str] = (),
+        reference: str | None = None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self.layers = layers.layers
         self.notes = tuple(notes)
+        self.reference = reference
+        self._close = close
+        self._shown = 1 if single else len(self.layers)
+        self._stacking = Stacking([layer.index for layer in self.layers[: self._shown]], raw=single)
 
     def close(self) -> None:
-        """Close all layers."""
+        """Close all layers. Harmless when called twice."""
         for layer in self.layers:
             layer.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -99,12 +119,18 @@ class View:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, WclayerError):
+            error.locate(image=self.reference)
         self.close()
 
     @property
     def root(self) -> Found:
         """The top of the layers: ``Files``, ``Hives``, ``UtilityVM``."""
-        return Found("", 0, None, tuple((layer, None) for layer in range(len(self.layers))))
+        return Found("", 0, None, tuple((layer, None) for layer in range(self._shown)))
+
+    def number(self, layer: int) -> int:
+        """The number of a layer as manifests count, from 0, the base."""
+        return len(self.layers) - 1 - layer
 
     # ------------------------------------------------------------------ looking things up
 
@@ -114,13 +140,13 @@ class View:
         Raises NotFoundError, which says how far the path exists.
         """
         hops = 0
-        names = path.split("/") if path else []
+        names = _names(path)
         here = self.root
         while names:
             name = names.pop(0)
             if not here.is_folder:
                 raise NotFoundError(f"{windows_path(here.path)} is not a folder")
-            child = self._child(here, name)
+            child = self._child(here, name, descend=bool(names))
             if child is None:
                 missing = f"{here.path}/{name}" if here.path else name
                 raise NotFoundError(f"there is no {windows_path(missing)}")
@@ -130,7 +156,7 @@ class View:
             hops += 1
             if hops > MAX_HOPS:
                 raise NotFoundError(f"more than {MAX_HOPS} links on the way to {windows_path(path)}")
-            names = self.destination(child).split("/") + names
+            names = _names(self.destination(child)) + names
             here = self.root
         return here
 
@@ -144,15 +170,11 @@ class View:
 
     def children(self, folder: Found) -> list[Found]:
         """What lies in ``folder``, in the order of folded names."""
-        groups: dict[str, list[tuple[int, list[Node]]]] = {}
-        for layer, node in folder.parts:
-            here: dict[str, list[Node]] = {}
-            for child in self.layers[layer].index.children(node):
-                here.setdefault(fold(child.name), []).append(child)
-            for key, nodes in here.items():
-                groups.setdefault(key, []).append((layer, nodes))
-        found = (self._merge(folder.path, groups[key], None) for key in sorted(groups))
-        return [child for child in found if child is not None]
+        path = folder.path
+        return [
+            Found(_below(path, node), layer, node, parts)
+            for layer, node, parts in self._stacking.children(path, folder.parts)
+        ]
 
     def walk(self, folder: Found) -> Iterator[Found]:
         """Everything below ``folder``, each folder before what is in it."""
@@ -166,98 +188,91 @@ class View:
             else:
                 pending.pop()
 
-    def _child(self, folder: Found, name: str) -> Found | None:
-        key = fold(name)
-        groups = []
-        for layer, node in folder.parts:
-            nodes = self.layers[layer].index.spelt_alike([node.id if node else 0], key)
-            if nodes:
-                groups.append((layer, nodes))
-        return self._merge(folder.path, groups, name)
-
-    def _merge(self, folder: str, groups: Iterable[tuple[int, list[Node]]], name: str | None) -> Found | None:
-        """One name through the layers: ``groups`` holds the entries of each layer that has any, nearest first."""
-        above = fold(folder).split("/")
-        deletable = above[0] == "FILES" or above[:2] == ["UTILITYVM", "FILES"]
-        parts: list[tuple[int, Node | None]] = []
-        first: Node | None = None
-        for layer, nodes in groups:
-            deleted = deletable and any(node.is_tombstone for node in nodes)
-            entries = [node for node in nodes if not node.is_tombstone]
-            folders = [node for node in entries if node.is_folder and not node.is_reparse_point]
-            files = [node for node in entries if node not in folders]
-            if folders and not (files and not parts and _preferred(entries, name) in files):
-                parts += ((layer, node) for node in folders)
-                if first is None or first.is_synthesised:
-                    first = next((node for node in folders if not node.is_synthesised), first or folders[0])
-                if files:
-                    break
-            elif files:
-                if parts or deleted:
-                    break
-                node = _preferred(files, name)
-                return Found(_below(folder, node), layer, node)
-            if deleted:
-                break
-        if first is None:
+    def _child(self, folder: Found, name: str, *, descend: bool) -> Found | None:
+        """What ``name`` means in ``folder``: the exact spelling first; to ``descend``, what a path can go through."""
+        alike = self._stacking.named(folder.path, folder.parts, name)
+        if not alike:
             return None
-        layer = next(number for number, node in parts if node is first)
-        return Found(_below(folder, parts[0][1] or first), layer, first, tuple(parts))
+
+        def unlikely(stacked: Stacked) -> tuple[bool, bool, bool]:
+            node = stacked.node
+            blocked = descend and not stacked.parts and not node.is_reparse_point
+            return node.is_tombstone, blocked, node.name != name
+
+        layer, node, parts = min(alike, key=unlikely)
+        return Found(_below(folder.path, node), layer, node, parts)
 
     # ------------------------------------------------------------------ what there is to know
 
     def metadata(self, found: Found) -> Metadata:
-        """What NTFS keeps about it. A hard link has the descriptor and attributes of its file, under its own times."""
-        if found.node is None:
+        """What NTFS keeps about it. A hard link is another name of its file, so it is what the file has.
+
+        Raises UnsafeEntryError as :meth:`content` does.
+        """
+        node = found.node
+        if node is None:
             return Metadata()
-        metadata = found.node.metadata()
-        if found.node.is_link:
-            _, file = self.content(found)
-            target = file.metadata()
-            metadata.security_descriptor = target.security_descriptor
-            metadata.extended_attributes = target.extended_attributes
-            metadata.reparse = target.reparse
-        return metadata
+        if node.is_link:
+            _, node = self.content(found)
+        return node.metadata()
 
     def content(self, found: Found) -> tuple[int, Node]:
         """The layer and the entry that hold its data: its own, or those of the file a hard link is a name of.
 
-        Raises UnsafeEntryError for a link without a target.
+        Raises UnsafeEntryError for a hard link to what is no file, NotFoundError for a tombstone.
         """
         if found.node is None:
             raise NotFoundError("the layers themselves have no data")
-        layer, node = found.layer, found.node
+        if found.is_tombstone:
+            raise NotFoundError(f"this layer deletes {windows_path(found.path)}, and holds nothing of it")
+        *_, last = self._names_of(found.layer, found.node)
+        return last
+
+    def _names_of(self, layer: int, node: Node) -> Iterator[tuple[int, Node]]:
+        """A file by way of the hard links that lead to it, the file last."""
         seen = set()
+        yield layer, node
         while node.is_link:
             if (layer, node.id) in seen:
                 raise UnsafeEntryError("hard links in a circle", path=node.path)
             seen.add((layer, node.id))
             layer, node = self._link_target(layer, node)
-        return layer, node
+            yield layer, node
 
     def _link_target(self, layer: int, link: Node) -> tuple[int, Node]:
-        path = checked_path(link.target or "")
+        try:
+            path = checked_path(link.target or "")
+        except UnsafeEntryError as error:
+            raise UnsafeEntryError(f"unsafe hard link to {link.target}: {error.message}", path=link.path) from None
         for node in self.layers[layer].index.spellings(path):
             if node.id != link.id:
-                return layer, node
+                return layer, _linkable(link, node)
         for below in range(layer + 1, len(self.layers)):
             found = self.layers[below].index.lookup(path)
             if found is not None:
-                return below, found
-        raise UnsafeEntryError(f"the target {path} of the hard link is in no layer", path=link.path)
+                return below, _linkable(link, found)
+        raise UnsafeEntryError(
+            f"the target {path} of the hard link is in no layer",
+            path=link.path,
+            hint="name the image, or the layer folder with its parents",
+        )
 
     def size(self, found: Found) -> int | None:
         """The logical size of its main stream in bytes, None when there is none."""
-        if found.is_folder or found.node is None:
+        if found.is_folder or found.is_tombstone or found.node is None:
             return None
         return self.content(found)[1].size
 
     def streams(self, found: Found) -> list[tuple[int, StreamNode]]:
         """Its alternate streams, each with the layer that holds it."""
-        if found.node is None:
+        if found.node is None or found.is_tombstone:
             return []
-        layer, node = (found.layer, found.node) if found.is_folder else self.content(found)
-        return [(layer, stream) for stream in self.layers[layer].index.streams(node)]
+        # A stream belongs to the file, under whatever name of it the layer has it.
+        return [
+            (layer, stream)
+            for layer, node in self._names_of(found.layer, found.node)
+            for stream in self.layers[layer].index.own_streams(node)
+        ]
 
     def read(self, wanted: Iterable[tuple[Found, Consume]]) -> None:
         """Call each function with the main stream of its file (an empty one when it has none), one layer at a time."""
@@ -285,8 +300,15 @@ class View:
                 raise error.locate(layer=self.layers[layer].label) from None
 
 
-def _preferred(nodes: Sequence[Node], name: str | None) -> Node:
-    return next((node for node in nodes if node.name == name), nodes[0])
+def _linkable(link: Node, target: Node) -> Node:
+    if target.is_folder or target.is_reparse_point:
+        what = "a reparse point" if target.is_reparse_point else "a folder"
+        raise UnsafeEntryError(f"a hard link to {target.path}, which is {what}", path=link.path)
+    return target
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]
 
 
 def _below(folder: str, node: Node) -> str:

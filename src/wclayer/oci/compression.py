@@ -65,15 +65,19 @@ def sniff(head: bytes) -> Compression:
 def open_decoder(compression: Compression, raw: RawReader) -> Decoder:
     """A decoder of everything that ``raw`` still holds."""
     if compression == "gzip":
-        return _Guarded(_ZlibGzip(raw).readinto if engines.isal is None else _isal_gzip(raw), "gzip")
+        return _Guarded(_isal_gzip(raw) or _ZlibGzip(raw).readinto, "gzip")
     if compression == "zstd":
         return _Guarded(zstd.ZstdFile(cast(BinaryIO, _ReadAdaptor(raw))).readinto, "zstd")
     return raw
 
 
-def _isal_gzip(raw: RawReader) -> Callable[[memoryview], int]:
-    # The reader below the public IGzipFile: it inflates straight into the caller's buffer.
-    readinto: Callable[[memoryview], int] = engines.isal._GzipReader(_ReadAdaptor(raw), _INPUT).readinto
+def _isal_gzip(raw: RawReader) -> Callable[[memoryview], int] | None:
+    """ISA-L's reader, None where there is no ISA-L, or one whose reader is not the one known here."""
+    # It is the one below the public IGzipFile, which it outruns because it inflates into the caller's buffer.
+    reader = getattr(engines.isal, "_GzipReader", None)
+    if reader is None:
+        return None
+    readinto: Callable[[memoryview], int] = reader(_ReadAdaptor(raw), _INPUT).readinto
     return readinto
 
 

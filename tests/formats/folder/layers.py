@@ -15,27 +15,27 @@ TIME = 132_223_104_000_000_000
 LINK_BUFFER = build_link("C:\\elsewhere", mount_point=False)
 
 
-def file(path: str, data: bytes | None = b"", **metadata: Any) -> Entry:
+def file(path: str, data: bytes | None = b"", **metadata: Any) -> LayerItem:
     """A file; ``data`` None means that it has no stream."""
     return Entry(path, _metadata(0x20, metadata), data=None if data is None else Stream.from_bytes(data))
 
 
-def folder(path: str, **metadata: Any) -> Entry:
+def folder(path: str, **metadata: Any) -> LayerItem:
     """A folder."""
     return Entry(path, _metadata(0x10, metadata), is_directory=True)
 
 
-def symlink(path: str, *, is_directory: bool = False) -> Entry:
+def symlink(path: str, *, is_directory: bool = False) -> LayerItem:
     """A symbolic link of Windows: a reparse point."""
     return Entry(path, Metadata(0x400, reparse=LINK_BUFFER), is_directory=is_directory)
 
 
-def alternate(path: str, name: str, data: bytes) -> AlternateStream:
+def alternate(path: str, name: str, data: bytes) -> LayerItem:
     """An alternate stream."""
     return AlternateStream(path, name, Stream.from_bytes(data))
 
 
-def sparse(path: str, size: int, *extents: tuple[int, bytes]) -> Entry:
+def sparse(path: str, size: int, *extents: tuple[int, bytes]) -> LayerItem:
     """A sparse file."""
     pieces = [data for _, data in extents]
     ranges = tuple((offset, len(data)) for offset, data in extents)
@@ -66,7 +66,9 @@ def read(path: Path) -> list[tuple[Any, ...]]:
 def tree(path: Path) -> set[str]:
     """What lies below ``path``, relative to it."""
     return {
-        os.path.relpath(os.path.join(base, name), path) for base, names, files in os.walk(path) for name in names + files
+        os.path.relpath(os.path.join(base, name), path)
+        for base, names, files in os.walk(path)
+        for name in names + files
     }
 
 

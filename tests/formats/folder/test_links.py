@@ -20,7 +20,10 @@ RESOLVED: dict[str, tuple[list[LayerItem], str]] = {
     "exact spelling wins": ([file("A", b"0"), file("a", b"1"), HardLink("l", "a")], "a"),
     "link to a link": ([file("a", b"1"), HardLink("m", "a"), HardLink("l", "m")], "a"),
     "link to a later link": ([HardLink("l", "m"), HardLink("m", "a"), file("a", b"1")], "a"),
-    "through the layer": ([folder("UtilityVM"), file("UtilityVM/a", b"1"), HardLink("l", "UtilityVM/a")], "UtilityVM/a"),
+    "through the layer": (
+        [folder("UtilityVM"), file("UtilityVM/a", b"1"), HardLink("l", "UtilityVM/a")],
+        "UtilityVM/a",
+    ),
     "named like its target": ([file("A", b"1"), HardLink("d/l", "A"), HardLink("l", "a")], "A"),
     "beside a tombstone of its target": ([file("a", b"1"), Tombstone("a"), HardLink("l", "a")], "a"),
     "below a folder that comes later": ([HardLink("l", "d/a"), file("d/a", b"1"), folder("d")], "d/a"),
@@ -55,7 +58,10 @@ REFUSED: dict[str, tuple[list[LayerItem], str]] = {
     "a synthesised folder": ([file("a/b"), HardLink("l", "a")], "which is a folder"),
     "a reparse point": ([symlink("a"), HardLink("l", "a")], "which is a reparse point"),
     "a junction": ([symlink("a", is_directory=True), HardLink("l", "a")], "which is a"),
-    "through a reparse point": ([symlink("a", is_directory=True), HardLink("l", "a/b")], "through a, which is a reparse"),
+    "through a reparse point": (
+        [symlink("a", is_directory=True), HardLink("l", "a/b")],
+        "through a, which is a reparse",
+    ),
     "through one of other case": ([symlink("D/A", is_directory=True), HardLink("l", "d/a/b")], "through D/A"),
     "a folder through a link": ([folder("a"), HardLink("m", "a"), HardLink("l", "m")], "which is a folder"),
     "the parent folder": ([file("a"), HardLink("l", "../a")], "unsafe hard link"),

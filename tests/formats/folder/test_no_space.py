@@ -55,8 +55,12 @@ def test_a_full_disk_is_said_to_be_full_and_nothing_is_left(small_disk: Path, it
 
 
 def test_a_header_record_that_does_not_fit_leaves_nothing(small_disk: Path) -> None:
-    with pytest.raises(StoreError, match="no space left"), LayerFolderWriter(small_disk / "layer") as writer:
-        record = writer.header_record()
-        for _ in range(40):
-            record.segment(os.urandom(100_000))
+    def overfill() -> None:
+        with LayerFolderWriter(small_disk / "layer") as writer:
+            record = writer.header_record()
+            for _ in range(40):
+                record.segment(os.urandom(100_000))
+
+    with pytest.raises(StoreError, match="no space left"):
+        overfill()
     assert list(small_disk.iterdir()) == []

@@ -11,7 +11,7 @@ import pytest
 from tests.formats.folder.layers import alternate, file, sparse
 from wclayer.errors import DigestMismatchError, FormatError, IntegrityError, NotFoundError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, write_original
-from wclayer.model import AlternateStream, Entry, LayerItem, Stream
+from wclayer.model import AlternateStream, LayerItem, Stream
 
 LARGE = os.urandom(3 << 20)
 
@@ -85,15 +85,19 @@ def test_a_layer_that_came_from_elsewhere_has_no_original(tmp_path: Path) -> Non
         original(tmp_path / "layer")
 
 
-@pytest.mark.parametrize("name", ["Files/a", "Files/large", "Files/empty", "Files/sparse", "layer.streams/00000005"])
-@pytest.mark.parametrize("damage", ["missing", "shorter", "longer", "symlink", "folder"])
+NAMES = ["Files/a", "Files/large", "Files/empty", "Files/sparse", "layer.streams/00000004"]
+DAMAGES = ["missing", "shorter", "longer", "symlink", "folder"]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [(name, damage) for name in NAMES for damage in DAMAGES if (name, damage) != ("Files/empty", "shorter")],
+)
 def test_a_file_that_is_not_what_it_was_is_named(tmp_path: Path, name: str, damage: str) -> None:
     imported(tmp_path / "layer")
     path = tmp_path / "layer" / name
     path.parent.chmod(0o755)
     content = path.read_bytes()
-    if damage == "shorter" and not content:
-        pytest.skip("nothing is shorter than nothing")
     path.unlink()
     if damage == "shorter":
         path.write_bytes(content[:-1])
@@ -134,7 +138,7 @@ def test_a_record_that_asks_for_what_is_not_there_is_refused(tmp_path: Path, bod
 def test_a_record_that_goes_back_is_refused(tmp_path: Path) -> None:
     with LayerFolderWriter(tmp_path / "layer") as writer:
         for ordinal in (0, 1):
-            entry: Entry = file(str(ordinal), b"1")
+            entry = file(str(ordinal), b"1")
             entry.ordinal = ordinal
             writer.write(entry)
             writer.header_record().body(1 - ordinal, 0, 1)

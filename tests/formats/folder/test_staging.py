@@ -124,7 +124,9 @@ def test_two_writers_of_one_layer_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_a_layer_is_removed_read_only_and_deep_as_it_is(tmp_path: Path) -> None:
-    path = write(tmp_path / "layer", folder("Files"), *(file("d/" * n + str(n)) for n in range(1, 400)), file("Files/a"))
+    path = write(
+        tmp_path / "layer", folder("Files"), *(file("d/" * n + str(n)) for n in range(1, 400)), file("Files/a")
+    )
     (tmp_path / "kept").write_text("x")
     path.chmod(0o755)
     (path / "link").symlink_to(tmp_path)
@@ -172,6 +174,9 @@ except WclayerError:
 print(sorted(os.listdir(home)))
 """
     result = subprocess.run(
-        [sys.executable, "-c", program, str(home), os.pathsep.join(sys.path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(home), os.pathsep.join(sys.path)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (result.stdout, result.stderr) == ("['second']\n", "")

@@ -25,7 +25,7 @@ from tests.formats.folder.layers import (
     write,
 )
 from wclayer.errors import FormatError, LimitError, StoreError, UnsafeEntryError, UsageError
-from wclayer.formats.folder import LayerFolder, LayerFolderWriter, verify_folder
+from wclayer.formats.folder import LayerFolder, LayerFolderWriter, remove_layer_folder, verify_folder
 from wclayer.formats.folder.index_builder import MAX_DEPTH
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Notices, Stream, Tombstone
 from wclayer.ntfs.ea import ExtendedAttribute
@@ -129,7 +129,9 @@ def test_odd_names_come_back(tmp_path: Path, name: str) -> None:
         assert verify_folder(opened) == []
 
 
-@pytest.mark.parametrize("name", ["layer.db", "Layer.DB", "layerchain.json", "layer.headers", "LAYER.STREAMS", "layerId"])
+@pytest.mark.parametrize(
+    "name", ["layer.db", "Layer.DB", "layerchain.json", "layer.headers", "LAYER.STREAMS", "layerId"]
+)
 def test_entries_may_bear_the_names_of_the_layers_own_files(tmp_path: Path, name: str) -> None:
     items = [folder(name), file(f"{name}/a", b"x"), file("layer.db-journal", b"y"), alternate(name, ":s:$DATA", b"z")]
     path = write(tmp_path / "layer", *items)
@@ -146,7 +148,9 @@ def test_an_escaped_name_does_not_meet_one_that_looks_like_it(tmp_path: Path) ->
     assert read(write(tmp_path / "second", *items)) == plain(items)
 
 
-@pytest.mark.parametrize("path", ["", "/a", "a/", "a//b", "..", "a/../b", "a/.", "C:/a", "a\\b", "a:b", "a\0b", "x/NUL/y"])
+@pytest.mark.parametrize(
+    "path", ["", "/a", "a/", "a//b", "..", "a/../b", "a/.", "C:/a", "a\\b", "a:b", "a\0b", "x/NUL/y"]
+)
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "tombstone", "stream"])
 def test_a_path_that_is_not_in_normal_form_is_refused(tmp_path: Path, kind: str, path: str) -> None:
     item: LayerItem = {
@@ -233,7 +237,14 @@ def test_a_folder_that_never_comes_is_synthesised_and_is_no_item(tmp_path: Path)
 
 def test_names_that_differ_in_case_are_both_kept_and_reported(tmp_path: Path) -> None:
     notices = Notices()
-    items = [folder("Files"), file("Files/A", b"1"), file("Files/a", b"2"), folder("files"), file("files/ä"), file("files/Ä")]
+    items = [
+        folder("Files"),
+        file("Files/A", b"1"),
+        file("Files/a", b"2"),
+        folder("files"),
+        file("files/ä"),
+        file("files/Ä"),
+    ]
     path = write(tmp_path / "layer", *items, notices=notices)
     assert read(path) == plain(items)
     assert notices.counts == {"case-collision": 3}
@@ -290,7 +301,12 @@ def test_a_stream_before_its_owner_finds_it(tmp_path: Path) -> None:
 
 def test_an_orphan_stream_is_kept_and_reported(tmp_path: Path) -> None:
     notices = Notices()
-    items = [file("a"), alternate("gone/\ud800", ":s:$DATA", b"1"), file("b"), alternate("c/d", ":t:$DATA", bytes(99_999))]
+    items = [
+        file("a"),
+        alternate("gone/\ud800", ":s:$DATA", b"1"),
+        file("b"),
+        alternate("c/d", ":t:$DATA", bytes(99_999)),
+    ]
     path = write(tmp_path / "layer", *items, notices=notices)
     assert read(path) == plain(items)
     assert notices.counts == {"orphan-stream": 2}
@@ -332,9 +348,18 @@ def test_data_that_is_not_what_it_says_is_refused(tmp_path: Path, data: Stream, 
     assert tree(tmp_path) == set()
 
 
-def test_a_path_deeper_than_any_system_has_is_refused(tmp_path: Path) -> None:
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A place for trees deeper than what pytest can remove."""
+    place = tmp_path / "deep"
+    place.mkdir()
+    yield place
+    remove_layer_folder(place)
+
+
+def test_a_path_deeper_than_any_system_has_is_refused(deep: Path) -> None:
     deepest = "/".join(["d"] * (MAX_DEPTH - 1))
-    path = write(tmp_path / "layer", file(deepest + "/x", b"deep"))
+    path = write(deep / "layer", file(deepest + "/x", b"deep"))
     with LayerFolder(path) as opened:
         node = opened.lookup(deepest.upper() + "/X")
         assert node is not None
@@ -343,13 +368,13 @@ def test_a_path_deeper_than_any_system_has_is_refused(tmp_path: Path) -> None:
         assert data.read(10) == b"deep"
         assert verify_folder(opened) == []
     with pytest.raises(LimitError):
-        write(tmp_path / "other", file(f"{deepest}/x/y"))
+        write(deep / "other", file(f"{deepest}/x/y"))
 
 
-def test_paths_longer_than_the_system_takes_at_once_work(tmp_path: Path) -> None:
+def test_paths_longer_than_the_system_takes_at_once_work(deep: Path) -> None:
     path = "/".join([str(number) + "x" * 200 for number in range(100)])
     items = [file(path, b"1"), HardLink(path + "2", path), alternate(path, ":s:$DATA", b"2")]
-    layer = write(tmp_path / "layer", *items, notices=Notices())
+    layer = write(deep / "layer", *items)
     with LayerFolder(layer) as opened:
         assert verify_folder(opened) == []
 
@@ -369,7 +394,9 @@ def test_very_many_security_descriptors_are_not_all_held(tmp_path: Path) -> None
 
 def test_layerchain_json_is_what_docker_writes(tmp_path: Path) -> None:
     base = write(tmp_path / "base", file("a"), facts={"diff_id": "sha256:1"})
-    middle = write(tmp_path / "middle", file("b"), parents=[base], facts={"diff_id": "sha256:2", "chain_id": "sha256:3"})
+    middle = write(
+        tmp_path / "middle", file("b"), parents=[base], facts={"diff_id": "sha256:2", "chain_id": "sha256:3"}
+    )
     top = write(tmp_path / "top", file("c"), parents=[middle, base])
     assert (base / "layerchain.json").read_bytes() == b"null"
     assert json.loads((top / "layerchain.json").read_text()) == [str(middle), str(base)]
@@ -435,10 +462,14 @@ def test_nothing_is_written_after_the_end(tmp_path: Path) -> None:
 
 
 def test_an_error_inside_with_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), LayerFolderWriter(tmp_path / "layer") as writer:
-        writer.write(folder("Files"))
-        writer.write(file("Files/a", bytes(100)))
-        raise ZeroDivisionError
+    def interrupted() -> None:
+        with LayerFolderWriter(tmp_path / "layer") as writer:
+            writer.write(folder("Files"))
+            writer.write(file("Files/a", bytes(100)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
     assert tree(tmp_path) == set()
 
 

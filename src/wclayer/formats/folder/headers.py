@@ -73,6 +73,8 @@ class HeaderRecordWriter:
         if type(data) is not bytes:
             data = bytes(data)
         length = len(data)
+        if not length:
+            return
         if length > _CHUNK_RAW:
             for start in range(0, length, _CHUNK_RAW):
                 self.segment(data[start : start + _CHUNK_RAW])
@@ -205,7 +207,7 @@ class _Inflated:
 
     def expect_end(self) -> None:
         """Raises FormatError unless the frame and the file end here."""
-        while self._more():
+        while not self._buffer and self._more():
             pass
         if self._buffer or self._decompressor.unused_data or self._read(1):
             raise self.damaged("something follows its end")

@@ -103,9 +103,12 @@ class LayerIndex:
     def rows(self, statement: str, values: Row = ()) -> Iterator[Row]:
         """The rows of a query, as they come."""
         try:
-            yield from self.database.execute(statement, values)
+            for row in self.database.execute(statement, values):  # noqa: UP028 - would close the cursor, maybe too late
+                yield row
         except sqlite3.Error as error:
             raise database_error(error, self.where) from error
+        except UnicodeDecodeError as error:  # a damaged name inside the text of an error of SQLite
+            raise FormatError(f"{self.where} is damaged", kind="layer-db") from error
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -163,6 +166,18 @@ class LayerIndex:
         number, path = (folder.id, folder.path) if folder else (0, "")
         return [Node(self, row, path) for row in self.rows(_SELECT + "WHERE parent = ? ORDER BY key, id", (number,))]
 
+    def holds_entries(self, folder: Node) -> bool:
+        """Whether anything but tombstones lies below ``folder``, however deep."""
+        pending = [folder.id]
+        while pending:
+            for number, kind in self.rows(
+                "SELECT id, kind FROM entry WHERE parent = ? AND kind != ? ORDER BY kind", (pending.pop(), TOMBSTONE)
+            ):
+                if kind != SYNTHESISED:
+                    return True
+                pending.append(number)
+        return False
+
     def nodes(self) -> Iterator[Node]:
         """All entries in the recorded order, synthesised folders and tombstones too."""
         for row in self.rows(_SELECT + "ORDER BY id"):
@@ -189,13 +204,16 @@ class LayerIndex:
 
     def streams(self, node: Node) -> list[StreamNode]:
         """The alternate streams of a file or folder in the recorded order; of a link also those of its target."""
-        found = [
-            StreamNode(row, node.path) for row in self.rows(_SELECT_STREAM + "WHERE entry = ? ORDER BY id", (node.id,))
-        ]
+        found = self.own_streams(node)
         target = node.target_node() if node.is_link else None
         if target is not None and not target.is_link:
             found += self.streams(target)
         return found
+
+    def own_streams(self, node: Node) -> list[StreamNode]:
+        """The alternate streams recorded under this very name of a file."""
+        rows = self.rows(_SELECT_STREAM + "WHERE entry = ? ORDER BY id", (node.id,))
+        return [StreamNode(row, node.path) for row in rows]
 
     def all_streams(self) -> Iterator[StreamNode]:
         """All streams, each owned one where its owner stands in the recorded order, orphans at their own places.

@@ -115,10 +115,11 @@ class IndexBuilder:
             folder = self._walk(parent, path)
         # Of a known parent only the name is new; a path that could be too long is looked at as a whole.
         try:
-            if (separator and not parent) or checked_path(path if len(path) > _LONG else name) not in (name, path):
-                raise UnsafeEntryError("the path is not in normal form")
+            normal = checked_path(path if len(path) > _LONG else name)
         except UnsafeEntryError as error:
             raise UnsafeEntryError(error.message, path=path) from error
+        if normal not in (name, path) or (separator and not parent):
+            raise _not_normal(path)
         return folder[0], folder[1], name
 
     def add_file(self, entry: Entry, parent: int, name: str, crc: int | None, *, host: bytes | None = None) -> None:

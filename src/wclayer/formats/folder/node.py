@@ -71,6 +71,12 @@ class Node:
         return hash((id(self.index), self.id))
 
     @property
+    def key(self) -> str:
+        """The folded name, under which the entry is found."""
+        value = self._row[4]
+        return value if type(value) is str else decode_name(value)
+
+    @property
     def is_folder(self) -> bool:
         """Whether entries can lie in it: a folder, synthesised or not."""
         return self.kind in (FOLDER, SYNTHESISED)

@@ -68,6 +68,16 @@ class _Verification:
         for name, count in (("entries", entries), ("streams", streams)):
             if facts.get(name) != count:
                 yield Finding("database", readable(INDEX), f"{count} {name} where {facts.get(name)} were recorded")
+        for node in self._folder.nodes():
+            node.metadata()
+            if node.is_link:
+                node.target_node()
+                if not node.target:
+                    yield Finding("database", readable(INDEX), f"{node.path} is a hard link without target")
+        for (number,) in self._folder.rows(
+            "SELECT id FROM stream WHERE entry IS NOT NULL AND entry NOT IN (SELECT id FROM entry) LIMIT 20"
+        ):
+            yield Finding("database", readable(INDEX), f"stream {number} belongs to no entry")
         if facts.get("header_record") and self._folder.header_record is None:
             yield Finding("missing", readable(HEADER_RECORD), "the header record is missing")
 

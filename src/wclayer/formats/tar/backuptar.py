@@ -7,12 +7,13 @@ go-winio's ``backuptar`` makes of their order decides what is in a layer, so bot
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from struct import Struct
 from typing import TypeAlias
 
 from wclayer.errors import FormatError, WclayerError
+from wclayer.formats.tar.lexical import clean, join
 from wclayer.formats.tar.members import Member, Members
 from wclayer.formats.tar.pax import parse_time
 from wclayer.formats.tar.reader import (
@@ -24,18 +25,20 @@ from wclayer.formats.tar.reader import (
     security_descriptor,
     wrapped_time,
 )
-from wclayer.model import AlternateStream, Entry, Metadata, Stream
+from wclayer.model import AlternateStream, Entry, HardLink, Metadata, Stream
 from wclayer.ntfs import backup
+from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY
 from wclayer.ntfs.ea import ExtendedAttribute, decode_eas, encode_eas
 from wclayer.ntfs.names import cut_at_nul, decode_strict_utf8, decode_wtf8
 from wclayer.ntfs.reparse import build_link
 
 __all__ = ["AddOperation", "BackupSource", "LinkOperation", "RemoveOperation", "backup_items", "import_operations"]
 
-FILE_ATTRIBUTE_DIRECTORY = 0x10
-_SPARSE = 8
+_SPARSE = backup.STREAM_SPARSE_ATTRIBUTE
 _MAX_METADATA = 1 << 20
 _ZEROS = bytes(1 << 16)
+_LINK_HEAD = Struct("<IHHHHHH")
+_SHORT_TARGET = 1024
 _FILE, _LINK, _SYMLINK, _FOLDER = b"0125"
 
 _SKIPPED_BEFORE_DATA = (
@@ -74,12 +77,21 @@ class BackupSource:
     file_id: bytes | None = None
 
 
-def backup_items(source: BackupSource) -> Iterator[Entry | AlternateStream]:
+def backup_items(
+    source: BackupSource, names_by_id: dict[bytes, str] | None = None
+) -> Iterator[Entry | AlternateStream | HardLink]:
     """The entry of a file and its alternate streams, each to be read before the next is asked for.
 
-    Raises FormatError: ``stream-unknown``, ``size-mismatch``, ``sparse-ads``, ``sparse-order``, ``unexpected-eof``,
-    ``ea-buffer``.
+    ``names_by_id`` remembers the first name of every ``file_id`` of a layer; a file that is in it becomes a hard link,
+    and nothing of its stream is looked at. Raises FormatError: ``stream-unknown``, ``size-mismatch``, ``sparse-ads``,
+    ``sparse-order``, ``unexpected-eof``, ``ea-buffer``.
     """
+    if names_by_id is not None and source.file_id is not None:
+        first = names_by_id.get(source.file_id)
+        if first is not None:
+            yield HardLink(source.path, first, source.metadata)
+            return
+        names_by_id[source.file_id] = source.path
     try:
         yield from _Export(source).items()
     except WclayerError as error:
@@ -90,15 +102,15 @@ class _Export:
     def __init__(self, source: BackupSource) -> None:
         self.source = source
         self.reader = backup.BackupStreamReader(source.open())
-        self.metadata = source.metadata
+        self.metadata = replace(source.metadata)
         self.data: backup.StreamHeader | None = None
         self.furthest = 0
 
     def items(self) -> Iterator[Entry | AlternateStream]:
         source = self.source
         self.scan()
+        size = source.size or self.furthest
         is_directory = bool(self.metadata.attributes & FILE_ATTRIBUTE_DIRECTORY)
-        size = 0 if is_directory else source.size or self.furthest
         stream = self.main_stream(size)
         yield Entry(
             source.path,
@@ -106,10 +118,10 @@ class _Export:
             is_directory=is_directory,
             data=stream,
             file_id=source.file_id,
-            reported_size=size,
+            reported_size=0 if is_directory else size,
         )
         if stream is not None:
-            yield from self.alternate_streams(sparse_and_empty=bool(self.data and self.data.attributes & _SPARSE))
+            yield from self.alternate_streams(blocks_tolerated=self.is_sparse() and not size)
 
     def scan(self) -> None:
         """Collect the metadata: up to the data, or of the whole stream and then back to the data."""
@@ -126,7 +138,7 @@ class _Export:
                 self.metadata.security_descriptor = self.content(header)
             elif header.id == backup.BACKUP_REPARSE_DATA:
                 self.metadata.reparse = self.content(header)
-            elif header.id == backup.BACKUP_SPARSE_BLOCK and self.data is not None and self.data.attributes & _SPARSE:
+            elif header.id == backup.BACKUP_SPARSE_BLOCK and self.is_sparse():
                 self.furthest = max(self.furthest, header.offset + header.size)
             elif header.id not in _SKIPPED_BEFORE_DATA:
                 raise FormatError(f"unknown stream ID {header.id}", kind="stream-unknown")
@@ -151,7 +163,7 @@ class _Export:
         header = self.data
         if header is None:
             return None
-        if header.size or not header.attributes & _SPARSE:
+        if not self.is_sparse():
             if header.size != size:
                 raise FormatError(
                     f"mismatch between file size {header.size} and header size {size}", kind="size-mismatch"
@@ -160,6 +172,10 @@ class _Export:
         if size:
             return Stream(size, lambda _stored: self.sparse_blocks())
         return Stream(0, lambda _stored: iter(()))
+
+    def is_sparse(self) -> bool:
+        """Whether the data is in sparse blocks. One that is marked sparse and has all its data in one piece is not."""
+        return self.data is not None and not self.data.size and bool(self.data.attributes & _SPARSE)
 
     def sparse_blocks(self) -> Iterator[bytes]:
         """The content of a sparse file, holes filled, up to its closing block."""
@@ -182,7 +198,7 @@ class _Export:
                 yield bytes(piece)
             position += header.size
 
-    def alternate_streams(self, *, sparse_and_empty: bool) -> Iterator[AlternateStream]:
+    def alternate_streams(self, *, blocks_tolerated: bool) -> Iterator[AlternateStream]:
         while (header := self.reader.next()) is not None:
             if header.id == backup.BACKUP_ALTERNATE_DATA:
                 if header.attributes & _SPARSE:
@@ -190,7 +206,7 @@ class _Export:
                 stream = Stream(header.size, lambda _stored: self.reader.pieces())
                 yield AlternateStream(self.source.path, cut_at_nul(header.name), stream)
             elif header.id not in _SKIPPED_AFTER_DATA and not (
-                sparse_and_empty and header.id == backup.BACKUP_SPARSE_BLOCK
+                blocks_tolerated and header.id == backup.BACKUP_SPARSE_BLOCK
             ):
                 raise FormatError(f"unknown stream ID {header.id} after data", kind="stream-unknown")
 
@@ -252,7 +268,8 @@ def import_operations(members: Members) -> Iterator[Operation]:
         base = member.name.rstrip(b"/").rpartition(b"/")[2]
         try:
             if base.startswith(b".wh."):
-                yield RemoveOperation(_join(_folder_of(member.name), base[4:]))
+                folder = clean(member.name[: member.name.rfind(b"/") + 1])
+                yield RemoveOperation(_backslashes(join(folder, base[4:])))
                 member = members.next()
             elif member.type == _LINK:
                 yield LinkOperation(_backslashes(member.name), _backslashes(member.linkname))
@@ -269,12 +286,29 @@ def _backslashes(name: bytes) -> bytes:
     return name.replace(b"/", b"\\")
 
 
-def _folder_of(name: bytes) -> bytes:
-    return posixpath.normpath(name.rpartition(b"/")[0] or b".")
-
-
-def _join(folder: bytes, base: bytes) -> bytes:
-    return _backslashes(posixpath.normpath(folder + b"/" + base))
+def _link(target: str, *, mount_point: bool) -> bytes:
+    """The reparse buffer of a link. For a target whose lengths do not fit 16 bits go-winio lets them wrap."""
+    try:
+        return build_link(target, mount_point=mount_point)
+    except FormatError:
+        short = build_link(target[:_SHORT_TARGET], mount_point=mount_point)
+    tag, _, reserved, offset, substitute, _, _ = _LINK_HEAD.unpack_from(short)
+    names = 16 if mount_point else 20
+    text, prefix = short[names : names + substitute], target[:_SHORT_TARGET].encode("utf-16-le", "surrogatepass")
+    rest = target[_SHORT_TARGET:].encode("utf-16-le", "surrogatepass")
+    nt_name = text + rest + b"\0\0"
+    print_name = prefix + rest + b"\0\0"
+    length = names - 8 + len(nt_name) + len(print_name)
+    head = _LINK_HEAD.pack(
+        tag,
+        length & 0xFFFF,
+        reserved,
+        offset,
+        len(nt_name) - 2 & 0xFFFF,
+        len(nt_name) & 0xFFFF,
+        len(print_name) - 2 & 0xFFFF,
+    )
+    return head + short[_LINK_HEAD.size : names] + nt_name + print_name
 
 
 class _Import:
@@ -325,7 +359,7 @@ class _Import:
             out.write(attributes)
         if member.type == _SYMLINK:
             target = decode_strict_utf8(member.linkname).replace("/", "\\")
-            reparse = build_link(target, mount_point=MOUNTPOINT in pax)
+            reparse = _link(target, mount_point=MOUNTPOINT in pax)
             out.header(backup.BACKUP_REPARSE_DATA, len(reparse))
             out.write(reparse)
         if member.type == _FILE:

@@ -11,11 +11,11 @@ from typing import NamedTuple
 from zlib import adler32
 
 from wclayer.errors import FormatError
+from wclayer.formats.tar.pax import GO_ZERO_TIME
 
 __all__ = [
     "BLOCK",
     "GNU",
-    "GO_ZERO_TIME",
     "PAX",
     "STAR",
     "V7",
@@ -29,9 +29,6 @@ __all__ = [
 
 BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)
-
-GO_ZERO_TIME = -62135596800 * 1_000_000_000
-"""What Go's ``time.Time`` holds when nobody set it: the first instant of the year 1."""
 
 GNU, PAX, STAR, V7 = "gnu", "pax", "star", "v7"
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from wclayer.errors import FormatError, LimitError
-from wclayer.formats.tar.header import BLOCK, GNU, GO_ZERO_TIME, ZERO_BLOCK, RawHeader, extension_size, parse_block
+from wclayer.formats.tar.header import BLOCK, GNU, ZERO_BLOCK, RawHeader, extension_size, parse_block
 from wclayer.formats.tar.pax import MAX_RECORDS, parse_integer, parse_records, parse_time, record_pairs
 from wclayer.formats.tar.slabs import SlabStream
 from wclayer.formats.tar.sparse import REPEATED, Ranges, checked, join_pairs, old_gnu_map, pax_map
 
-__all__ = ["HeaderRecorder", "Member", "Members", "merge_records", "merge_times"]
+__all__ = ["HeaderRecorder", "Member", "Members", "merge_records"]
 
 _NO_RECORDS: dict[bytes, bytes] = {}
 _WITHOUT_BODY = frozenset(b"123456")
@@ -85,6 +85,7 @@ class Members:
     def __init__(self, stream: SlabStream, recorder: HeaderRecorder | None = None) -> None:
         self._stream = stream
         self._recorder = recorder
+        self._upto = stream.upto if recorder is None else self._recorded_upto
         self._ordinal = 0
         self._left = 0
         self._padding = 0
@@ -164,16 +165,16 @@ class Members:
 
     # ------------------------------------------------------------------ headers
 
-    def _upto(self, count: int) -> bytes:
+    def _recorded_upto(self, count: int) -> bytes:
         data = self._stream.upto(count)
         if self._recorder is not None:
             self._recorder.segment(data)
         return data
 
     def _take(self, count: int) -> bytes:
-        data = self._stream.take(count)
-        if self._recorder is not None:
-            self._recorder.segment(data)
+        data = self._upto(count)
+        if len(data) != count:
+            raise FormatError("the archive ends inside the map of a sparse file", kind="unexpected-eof")
         return data
 
     def _header(self, block: bytes) -> RawHeader | None:
@@ -303,24 +304,15 @@ def merge_records(member: Member, pax: dict[bytes, bytes]) -> None:
         member.name = value
     if value := get(b"linkpath"):
         member.linkname = value
+    if value := get(b"mtime"):
+        member.mtime = parse_time(value)
+    if value := get(b"atime"):
+        member.atime = parse_time(value)
+    if value := get(b"ctime"):
+        member.ctime = parse_time(value)
     if value := get(b"size"):
         member.size = parse_integer(value)
     if value := get(b"uid"):
         parse_integer(value)
     if value := get(b"gid"):
         parse_integer(value)
-    merge_times(member, pax)
-
-
-def merge_times(member: Member, pax: dict[bytes, bytes]) -> None:
-    """The times among the records, of which Go's zero time is none. Raises FormatError (``tar-header``)."""
-    get = pax.get
-    if value := get(b"mtime"):
-        nanoseconds = parse_time(value)
-        member.mtime = nanoseconds if nanoseconds != GO_ZERO_TIME else None
-    if value := get(b"atime"):
-        nanoseconds = parse_time(value)
-        member.atime = nanoseconds if nanoseconds != GO_ZERO_TIME else None
-    if value := get(b"ctime"):
-        nanoseconds = parse_time(value)
-        member.ctime = nanoseconds if nanoseconds != GO_ZERO_TIME else None

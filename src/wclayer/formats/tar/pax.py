@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from wclayer.errors import FormatError
 
 __all__ = [
+    "GO_ZERO_TIME",
     "MAX_RECORDS",
     "format_record",
     "format_time",
@@ -22,6 +23,9 @@ __all__ = [
     "parse_time",
     "record_pairs",
 ]
+
+GO_ZERO_TIME = -62135596800 * 1_000_000_000
+"""What Go's ``time.Time`` holds when nobody set it: the first instant of the year 1."""
 
 MAX_RECORDS = 1 << 20
 """Most bytes of extended header that are read or written for one entry."""
@@ -114,8 +118,11 @@ def parse_integer(text: bytes) -> int:
     raise FormatError(f"{text[:40]!r} is not a 64-bit number", kind="tar-header")
 
 
-def parse_time(text: bytes) -> int:
-    """``sec[.fraction]`` as nanoseconds since 1970; digits after the ninth are cut off."""
+def parse_time(text: bytes) -> int | None:
+    """``sec[.fraction]`` as nanoseconds since 1970; digits after the ninth are cut off. None for Go's zero time.
+
+    Raises FormatError (``tar-header``).
+    """
     digits = text.replace(b".", b"", 1)
     if digits.isdigit() and len(digits) < 28:
         dot = text.find(b".")
@@ -125,11 +132,12 @@ def parse_time(text: bytes) -> int:
     seconds, _, fraction = text.partition(b".")
     nanoseconds = parse_integer(seconds) * 1_000_000_000
     if not fraction:
-        return nanoseconds
+        return nanoseconds if nanoseconds != GO_ZERO_TIME else None
     if not fraction.isdigit():
         raise FormatError(f"{text[:40]!r} is not a time", kind="tar-header")
     part = int(fraction[:9].ljust(9, b"0"))
-    return nanoseconds - part if seconds[:1] == b"-" else nanoseconds + part
+    nanoseconds = nanoseconds - part if seconds[:1] == b"-" else nanoseconds + part
+    return nanoseconds if nanoseconds != GO_ZERO_TIME else None
 
 
 def format_time(nanoseconds: int) -> bytes:

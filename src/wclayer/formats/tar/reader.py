@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from wclayer.errors import FormatError, UnsafeEntryError, WclayerError
-from wclayer.formats.tar.header import GO_ZERO_TIME
 from wclayer.formats.tar.legacy import legacy_records
-from wclayer.formats.tar.members import HeaderRecorder, Member, Members, merge_times
+from wclayer.formats.tar.members import HeaderRecorder, Member, Members, merge_records
 from wclayer.formats.tar.pax import parse_time
 from wclayer.formats.tar.slabs import SlabStream
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Notices, Stream, Tombstone
@@ -221,31 +220,31 @@ class TarLayerReader:
     def _basic(self, member: Member) -> Metadata:
         """Attributes and times, which links have too."""
         pax = member.pax
-        creation: int | None = None
-        text: bytes | None = None
+        created = text = None
         if pax:
             created = pax.get(CREATION_TIME)
             if created is None and self.faithful:
                 pax = self._with_legacy_records(member)
                 created = pax.get(CREATION_TIME)
-            if created is not None:
-                creation = parse_time(created)
             text = pax.get(FILEATTR)
         if text is not None:
             attributes = parse_attributes(text)
         else:
             attributes = FILE_ATTRIBUTE_DIRECTORY if member.type == _FOLDER else 0
+        times = (
+            parse_time(created) if created is not None else None,
+            member.atime,
+            member.mtime,
+            member.ctime,
+        )
         if self.faithful:
             return Metadata(
                 attributes,
-                exact_time(creation if creation != GO_ZERO_TIME else None),
-                exact_time(member.atime),
-                exact_time(member.mtime),
-                exact_time(member.ctime),
+                *[t if t is None else t // 100 + _EPOCH if t >= 0 else _EPOCH - -t // 100 for t in times],
             )
         return Metadata(
             attributes,
-            wrapped_time(creation if creation is not None else member.mtime),
+            wrapped_time(times[0] if created is not None else member.mtime),
             wrapped_time(member.atime),
             wrapped_time(member.mtime),
             wrapped_time(member.ctime),
@@ -255,7 +254,7 @@ class TarLayerReader:
         pax = legacy_records(member.pax)
         if pax is not member.pax:
             member.pax = pax
-            merge_times(member, pax)
+            merge_records(member, {key: pax[key] for key in (b"mtime", b"atime", b"ctime") if key in pax})
         return pax
 
     def _descriptor(self, raw: bytes) -> bytes:

@@ -8,7 +8,6 @@ attributes, streams of what has no data stream); ``faithful`` writes those too, 
 
 from __future__ import annotations
 
-import posixpath
 from base64 import b64encode
 from collections.abc import Callable
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Self
 
 from wclayer.errors import FormatError, UnsupportedError, WclayerError
 from wclayer.formats.tar.header import BLOCK, build_block
+from wclayer.formats.tar.lexical import clean, join
 from wclayer.formats.tar.pax import format_time, join_records
 from wclayer.formats.tar.reader import EA_FLAGS, Policy
 from wclayer.model import (
@@ -30,13 +30,10 @@ from wclayer.model import (
     Tombstone,
 )
 from wclayer.ntfs import filetime
-from wclayer.ntfs.names import encode_wtf8
-from wclayer.ntfs.reparse import link_target, reference_target, tag_of
+from wclayer.ntfs.names import checked_stream_name, encode_wtf8
+from wclayer.ntfs.reparse import IO_REPARSE_TAG_MOUNT_POINT, build_link, link_target, reference_target, tag_of
 
 __all__ = ["TarLayerWriter"]
-
-FILE_ATTRIBUTE_DIRECTORY = 0x10
-IO_REPARSE_TAG_MOUNT_POINT = 0xA0000003
 
 _MODE_FOLDER, _MODE_STREAM, _MODE_REPARSE, _MODE_HARD_LINK = 0o040000, 0o100000, 0o120000, 0o644
 _SECOND = 1_000_000_000

@@ -1,0 +1,106 @@
+"""Which entries of which layers make up a name: the rules by which layers lie on each other.
+
+A folder is the union of the folders of that name in all layers; a file is the nearest one. What a nearer layer deletes,
+or puts in the place of a folder, hides what lies below it. Names are compared as Windows compares them, and spelt as
+the nearest layer that has an entry for them spells them.
+
+Tombstones count below ``Files`` and ``UtilityVM/Files`` only, which is where Windows deletes. Of what a layer both
+holds and deletes, a file is deleted, a hard link stays, and a folder keeps what the layer itself puts into it, as after
+an import by hcsshim. A folder that only tombstones mention is none; what they delete is deleted nevertheless.
+
+Files of one layer whose names differ only in case are all shown: a Windows that tells cases apart would have them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+from wclayer.formats.folder import LayerIndex, Node
+from wclayer.ntfs.names import fold
+
+__all__ = ["Parts", "Stacked", "Stacking"]
+
+Parts: TypeAlias = tuple[tuple[int, Node | None], ...]
+"""The folders that make up a folder, nearest first, each with its layer; None is the top of a layer."""
+
+_Group: TypeAlias = tuple[int, list[Node]]  # a layer, and its entries of one folded name
+
+
+class Stacked(NamedTuple):
+    """Something that a stack shows: its layer, its entry there, and the ``parts`` of a folder."""
+
+    layer: int
+    node: Node
+    parts: Parts = ()
+
+
+class Stacking:
+    """A stack of layers, nearest first. ``raw`` shows tombstones instead of applying them."""
+
+    def __init__(self, indexes: Sequence[LayerIndex], *, raw: bool = False) -> None:
+        self._indexes = indexes
+        self._raw = raw
+        self._real: dict[tuple[int, int], bool] = {}
+
+    def children(self, folder: str, parts: Parts) -> Iterator[Stacked]:
+        """What lies in the folder ``folder`` that consists of ``parts``, in the order of folded names."""
+        groups: dict[str, list[_Group]] = {}
+        for layer, node in parts:
+            for child in self._indexes[layer].children(node):
+                group = groups.setdefault(child.key, [])
+                if group and group[-1][0] == layer:
+                    group[-1][1].append(child)
+                else:
+                    group.append((layer, [child]))
+        deletable = self._deletable(folder)
+        for key in sorted(groups):
+            yield from self._settle(groups[key], deletable)
+
+    def named(self, folder: str, parts: Parts, name: str) -> list[Stacked]:
+        """What of that is called ``name``, in whatever case."""
+        key = fold(name)
+        groups: list[_Group] = []
+        for layer, node in parts:
+            nodes = self._indexes[layer].spelt_alike([node.id if node else 0], key)
+            if groups and groups[-1][0] == layer:
+                groups[-1][1].extend(nodes)
+            elif nodes:
+                groups.append((layer, nodes))
+        return self._settle(groups, self._deletable(folder))
+
+    def _deletable(self, folder: str) -> bool:
+        above = fold(folder).split("/")
+        return not self._raw and (above[0] == "FILES" or above[:2] == ["UTILITYVM", "FILES"])
+
+    def _settle(self, groups: Iterable[_Group], deletable: bool) -> list[Stacked]:
+        """One name through the layers, nearest first."""
+        parts: list[tuple[int, Node]] = []
+        shown: list[Stacked] = []
+        is_real = False
+        for layer, nodes in groups:
+            deleted = deletable and any(node.is_tombstone for node in nodes)
+            folders = [node for node in nodes if node.is_folder and not node.is_reparse_point]
+            hidden_below = is_real
+            is_real = is_real or any(self._is_real(layer, node) for node in folders)
+            parts += ((layer, node) for node in folders)
+            files = [node for node in nodes if not node.is_tombstone and (not node.is_folder or node.is_reparse_point)]
+            if not hidden_below:
+                shown += (Stacked(layer, node) for node in files if node.is_link or not deleted)
+            if self._raw:
+                shown += (Stacked(layer, node) for node in nodes if node.is_tombstone)
+            if deleted or files:
+                break
+        if is_real:
+            layer, node = next((part for part in parts if not part[1].is_synthesised), parts[0])
+            shown.insert(0, Stacked(layer, node, tuple(parts)))
+        return shown
+
+    def _is_real(self, layer: int, folder: Node) -> bool:
+        """Whether there is more to ``folder`` than tombstones in it."""
+        if self._raw or not folder.is_synthesised:
+            return True
+        known = self._real.get((layer, folder.id))
+        if known is None:
+            known = self._real[layer, folder.id] = self._indexes[layer].holds_entries(folder)
+        return known
