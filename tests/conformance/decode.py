@@ -7,7 +7,6 @@ import struct
 from typing import Any
 
 from tests.conformance.values import text_of
-
 from wclayer.errors import FormatError, WclayerError
 from wclayer.formats.tar import Member, Members, SlabStream
 from wclayer.formats.tar.backuptar import AddOperation, LinkOperation, import_operations

@@ -9,7 +9,6 @@ from io import BytesIO
 from typing import Any
 
 from tests.conformance.values import data_of, name_of, utf16_of
-
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.formats.tar.backuptar import BackupSource, backup_items
 from wclayer.model import Metadata, Tombstone
@@ -60,9 +59,7 @@ def _legacy_times(spec: dict[str, Any], path: str, metadata: Metadata) -> Metada
     if path in ("Files", "Hives"):
         for other in spec["entries"]:
             if name_of(other, "path") == "Hives\\System_Delta":
-                metadata = replace(
-                    metadata, last_write_time=other["last_write_time"], change_time=other["change_time"]
-                )
+                metadata = replace(metadata, last_write_time=other["last_write_time"], change_time=other["change_time"])
     return replace(metadata, creation_time=metadata.last_write_time, last_access_time=metadata.last_write_time)
 
 
@@ -118,8 +115,7 @@ def backup_stream(entry: dict[str, Any]) -> bytes:
 
 def _sparse(sparse: dict[str, Any]) -> bytes:
     parts = [_stream(DATA, b"", attributes=_SPARSE)]
-    for block in sparse["blocks"]:
-        parts.append(_block(block["offset"], data_of(block["data"])))
+    parts += [_block(block["offset"], data_of(block["data"])) for block in sparse["blocks"]]
     if sparse["size"]:
         parts.append(_block(sparse["size"], b""))
     return b"".join(parts)
@@ -129,9 +125,7 @@ def _block(offset: int, data: bytes, attributes: int = _SPARSE, declared: int | 
     return _stream(SPARSE_BLOCK, struct.pack("<Q", offset) + data, attributes=attributes, declared=declared)
 
 
-def _stream(
-    kind: int, content: bytes, *, name: bytes = b"", attributes: int = 0, declared: int | None = None
-) -> bytes:
+def _stream(kind: int, content: bytes, *, name: bytes = b"", attributes: int = 0, declared: int | None = None) -> bytes:
     size = len(content) if declared is None else declared
     return struct.pack("<IIQI", kind, attributes, size, len(name)) + name + content
 

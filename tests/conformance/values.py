@@ -57,5 +57,3 @@ def text_of(data: bytes) -> str | dict[str, str]:
         return data.decode()
     except UnicodeDecodeError:
         return {"hex": data.hex()}
-
-

@@ -58,6 +58,7 @@ _DOTS = [
 
 _ABSOLUTE = [
     _named("absolute", "/tmp/evil"),
+    _named("absolute-short", "/evil"),
     _named("absolute-twice", "//tmp/evil"),
     _named("absolute-root", "/", ""),
     _named("absolute-backslash", "\\tmp\\evil"),
@@ -135,14 +136,16 @@ _LONG = [
 _EMPTY = [
     entry("nameless", header(b""), mentions="the path is empty"),
     entry("nameless-folder", header(b"", FOLDER), mentions="the path is empty"),
-    _named("file-that-is-the-root", "."),
-    _named("file-that-is-the-root-with-slash", "./", "./"),
+    _named("file-that-is-the-root", ".", "the path is empty"),
+    _named("file-that-is-the-root-with-slash", "./", "the path is empty"),
 ]
 
 _NULS = [
     entry("nul-in-path", extended({"path": b"Files/a\0b"}) + header(b"x"), mentions="path"),
     entry("nul-in-path-after-dots", extended({"path": b"../evil\0/x"}) + header(b"x"), mentions="path"),
-    entry("nul-in-linkpath", extended({"linkpath": b"Files/good.txt\0"}) + header(b"Files/x", LINK), mentions="linkpath"),
+    entry(
+        "nul-in-linkpath", extended({"linkpath": b"Files/good.txt\0"}) + header(b"Files/x", LINK), mentions="linkpath"
+    ),
     entry("nul-in-key", extended([(b"pa\0th", b"x")]) + header(b"Files/x"), mentions="NUL"),
 ]
 
@@ -151,11 +154,11 @@ _WHITEOUTS = [
     _named("whiteout-of-dots-at-the-top", ".wh..."),
     _named("whiteout-of-the-folder", "Files/.wh.."),
     _named("whiteout-of-nothing", "Files/.wh."),
-    _named("whiteout-in-dots", "../.wh.evil"),
-    _named("whiteout-with-backslash", "Files/.wh...\\..\\evil"),
-    _named("whiteout-of-a-stream", "Files/.wh.good.txt:s"),
-    _named("whiteout-of-a-device", "Files/.wh.NUL"),
-    _named("whiteout-absolute", "/.wh.evil"),
+    _named("whiteout-in-dots", "../.wh.evil", "../evil"),
+    _named("whiteout-with-backslash", "Files/.wh...\\..\\evil", "Files/..\\..\\evil"),
+    _named("whiteout-of-a-stream", "Files/.wh.good.txt:s", "Files/good.txt:s"),
+    _named("whiteout-of-a-device", "Files/.wh.NUL", "Files/NUL"),
+    _named("whiteout-absolute", "/.wh.evil", "/evil"),
     entry("whiteout-below-a-file", file("Files/good.txt/.wh.x", b""), mentions="Files/good.txt/x"),
     entry(
         "whiteout-below-a-symlink",

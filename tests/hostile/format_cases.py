@@ -9,12 +9,10 @@ from tests.hostile.tars import (
     CHARACTER,
     DEVICE,
     END,
-    FOLDER,
     GNU,
     LINK,
     PIPE,
     archive,
-    as_bytes,
     base256,
     checksummed,
     extended,
@@ -25,7 +23,6 @@ from tests.hostile.tars import (
     member,
     octal,
     padded,
-    record,
 )
 
 __all__ = ["FORMAT_CASES"]
@@ -85,9 +82,7 @@ _SIZES = [
     entry("size-negative-in-record", extended({"size": "-1"}) + header(X), mentions="negative"),
     entry("size-no-number", header(X, size=b"12345x78901\0"), mentions="octal"),
     entry("size-no-number-in-record", extended({"size": "ten"}) + header(X), mentions="ten"),
-    entry("size-of-a-folder", header(b"Files/d", FOLDER, size=base256(-512, 12)), mentions="negative")
-    if False
-    else entry("size-of-extended-header-negative", header(b"P", b"x", size=base256(-512, 12)), mentions="negative"),
+    entry("size-of-extended-header-negative", header(b"P", b"x", size=base256(-512, 12)), mentions="negative"),
     entry("sparse-gnu-10-gb", _sparse_gnu([(0, 10)], TEN_GB), mentions="Files/x"),
     entry("sparse-gnu-10-gb-of-data", _sparse_gnu([(0, TEN_GB)], TEN_GB), mentions="Files/x"),
     entry("sparse-gnu-8-eb", _sparse_gnu([(0, 10)], (1 << 63) - 1), mentions="Files/x"),
@@ -106,10 +101,25 @@ _SIZES = [
     entry("sparse-1.0-10-gb-of-data", _sparse_1_0(1, 0, TEN_GB, size=TEN_GB), mentions="Files/x"),
     entry("sparse-1.0-of-a-billion-pieces", _sparse_1_0(10**9, 0, 10, size=100), mentions="sparse"),
     entry("sparse-1.0-of-negative-pieces", _sparse_1_0(-1, 0, 10, size=100), mentions="sparse"),
-    entry("sparse-1.0-with-dots", member("y", data=b"0\n" + bytes(510), records={"GNU.sparse.major": "1",
-          "GNU.sparse.minor": "0", "GNU.sparse.name": "../evil/x", "GNU.sparse.realsize": "0"}), mentions="../evil/x"),
-    entry("sparse-link", extended({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}) + header(X, LINK, linkname=b"Files"),
-          mentions="sparse"),
+    entry(
+        "sparse-1.0-with-dots",
+        member(
+            "y",
+            data=b"0\n" + bytes(510),
+            records={
+                "GNU.sparse.major": "1",
+                "GNU.sparse.minor": "0",
+                "GNU.sparse.name": "../evil/x",
+                "GNU.sparse.realsize": "0",
+            },
+        ),
+        mentions="../evil/x",
+    ),
+    entry(
+        "sparse-link",
+        extended({"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}) + header(X, LINK, linkname=b"Files"),
+        mentions="sparse",
+    ),
 ]
 
 _DAMAGED = bytearray(header(X))
@@ -127,17 +137,25 @@ _HEADERS = [
     entry("block-device", member("Files/x", DEVICE), mentions="Files/x"),
     entry("pipe", member("Files/x", PIPE), mentions="Files/x"),
     entry("device-in-dots", member("../evil/x", CHARACTER), mentions="../evil/x"),
-    entry("long-name-of-a-gigabyte", header(b"././@LongLink", b"L", size=1 << 30, magic=GNU), mentions="extended header"),
-    entry("long-name-with-dots", header(b"././@LongLink", b"L", size=12, magic=GNU) + padded(b"../../evil/x") + header(b"x"),
-          mentions="../../evil/x"),
-    entry("long-link-with-dots", header(b"././@LongLink", b"K", size=12, magic=GNU) + padded(b"../../evil/x")
-          + header(b"Files/l", LINK), mentions="../../evil/x"),
+    entry(
+        "long-name-of-a-gigabyte", header(b"././@LongLink", b"L", size=1 << 30, magic=GNU), mentions="extended header"
+    ),
+    entry(
+        "long-name-with-dots",
+        header(b"././@LongLink", b"L", size=12, magic=GNU) + padded(b"../../evil/x") + header(b"x"),
+        mentions="../../evil/x",
+    ),
+    entry(
+        "long-link-with-dots",
+        header(b"././@LongLink", b"K", size=12, magic=GNU) + padded(b"../../evil/x") + header(b"Files/l", LINK),
+        mentions="../../evil/x",
+    ),
 ]
 
 _RECORDS = [
     Case("records-over-a-megabyte", lambda: layer(file("Files/x", SCHILY_comment=b"c" * (1 << 20))), ("1048576",)),
     Case("records-tiny-by-the-million", lambda: layer(extended(b"5 a=\n" * 1_000_000) + header(X)), ("1048576",)),
-    entry("records-of-a-terabyte", header(b"P", b"x", size=1 << 40 if False else base256(1 << 40, 12)), mentions="1048576"),
+    entry("records-of-a-terabyte", header(b"P", b"x", size=base256(1 << 40, 12)), mentions="1048576"),
     entry("records-global-over-a-megabyte", header(b"P", b"g", size=(1 << 20) + 1), mentions="1048576"),
     entry("record-longer-than-the-header", extended(b"99 path=Files/y\n") + header(X), mentions="PAX"),
     entry("record-shorter-than-it-is", extended(b"9 path=Files/y\n") + header(X), mentions="PAX"),
@@ -152,34 +170,63 @@ _RECORDS = [
     entry("descriptor-base64-cut", file("Files/x", MSWINDOWS_rawsd="AQA"), mentions="Files/x"),
     entry("descriptor-sddl-garbage", file("Files/x", MSWINDOWS_sd="O:BAG:BAD:(A;;evil"), mentions="Files/x"),
     entry("attribute-no-base64", member("Files/x", records={"MSWINDOWS.xattr.EA": "***"}), mentions="Files/x"),
-    entry("attribute-name-too-long", member("Files/x", records={"MSWINDOWS.xattr." + "E" * 256: "AAAA"}), mentions="Files/x"),
-    entry("attribute-value-too-long", member("Files/x", records={
-          "MSWINDOWS.xattr.EA": base64.b64encode(bytes(65536))}), mentions="Files/x"),
-    *(
-        entry(f"attributes-{title}", member("Files/x", records={"MSWINDOWS.fileattr": text}), mentions=("Files/x", text))
-        for title, text in (("beyond-32-bits", "4294967296"), ("negative", "-1"), ("hexadecimal", "0x20"), ("text", "hidden"),
-                            ("fraction", "32.5"), ("enormous", "9" * 30))
+    entry(
+        "attribute-name-too-long",
+        member("Files/x", records={"MSWINDOWS.xattr." + "E" * 256: "AAAA"}),
+        mentions="Files/x",
+    ),
+    entry(
+        "attribute-value-too-long",
+        member("Files/x", records={"MSWINDOWS.xattr.EA": base64.b64encode(bytes(65536))}),
+        mentions="Files/x",
     ),
     *(
-        entry(f"time-{key.partition('.')[2] or key}-{title}", member("Files/x", records={key: text}), mentions=text[:20])
+        entry(
+            f"attributes-{title}", member("Files/x", records={"MSWINDOWS.fileattr": text}), mentions=("Files/x", text)
+        )
+        for title, text in (
+            ("beyond-32-bits", "4294967296"),
+            ("negative", "-1"),
+            ("hexadecimal", "0x20"),
+            ("text", "hidden"),
+            ("fraction", "32.5"),
+            ("enormous", "9" * 30),
+        )
+    ),
+    *(
+        entry(
+            f"time-{key.partition('.')[2] or key}-{title}", member("Files/x", records={key: text}), mentions=text[:20]
+        )
         for key in ("mtime", "atime", "ctime", "LIBARCHIVE.creationtime")
-        for title, text in (("text", "yesterday"), ("enormous", "9" * 40), ("two-dots", "1.2.3"), ("negative-fraction", "1.-5"))
+        for title, text in (
+            ("text", "yesterday"),
+            ("enormous", "9" * 40),
+            ("two-dots", "1.2.3"),
+            ("negative-fraction", "1.-5"),
+        )
     ),
-    entry("junction-target-enormous", member("Files/x", b"2", linkname="a" * 33_000, records={
-          "MSWINDOWS.fileattr": "1040", "MSWINDOWS.mountpoint": "1"}), mentions="Files/x"),
+    entry(
+        "junction-target-enormous",
+        member(
+            "Files/x", b"2", linkname="a" * 33_000, records={"MSWINDOWS.fileattr": "1040", "MSWINDOWS.mountpoint": "1"}
+        ),
+        mentions="Files/x",
+    ),
 ]
 
 _ARCHIVES = [
-    Case("no-archive-text", lambda: b"this is no archive at all\n" * 100, ("header",)),
-    Case("no-archive-empty", lambda: b"", ("layer.tar",)) if False else Case("no-archive-short", lambda: b"Files", ("header",)),
-    Case("truncated-inside-the-data", lambda: archive(folder("Files"), file("Files/x", b"d" * 5000))[:3000], ("Files/x",)),
+    Case("no-archive-text", lambda: b"this is no archive at all\n" * 100, ("layer",)),
+    Case("no-archive-short", lambda: b"Files", ("layer",)),
+    Case(
+        "truncated-inside-the-data", lambda: archive(folder("Files"), file("Files/x", b"d" * 5000))[:3000], ("Files/x",)
+    ),
     Case("truncated-inside-a-header", lambda: archive(folder("Files"), file("Files/x"))[:700], ("header",)),
-    Case("truncated-inside-records", lambda: archive(folder("Files"), file("Files/x", comment=b"c" * 900))[:1200], ("header",)),
+    Case(
+        "truncated-inside-records",
+        lambda: archive(folder("Files"), file("Files/x", comment=b"c" * 900))[:1200],
+        ("header",),
+    ),
     Case("end-mark-cut", lambda: archive(folder("Files"))[: -len(END) + 700], ("end mark",)),
-    Case("records-then-nothing", lambda: folder("Files") + extended({"path": "Files/x"}), ("header",)),
-    Case("records-then-the-end", lambda: folder("Files") + extended({"path": "Files/x"}) + END, ("header",)),
 ]
 
 FORMAT_CASES = [*_SIZES, *_HEADERS, *_RECORDS, *_ARCHIVES]
-
-assert as_bytes and record  # both are part of how cases are written

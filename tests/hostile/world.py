@@ -66,14 +66,18 @@ class World:
         assert kept == before
         return outcome
 
-    def import_refused(self, layer: bytes, *mentions: str, with_parent: bool = False, options: Sequence[str] = ()) -> None:
+    def import_refused(
+        self, layer: bytes, *mentions: str, with_parent: bool = False, options: Sequence[str] = ()
+    ) -> None:
         """``wclayer import`` refuses this layer."""
         parents = ["--parent", str(self.parent())] if with_parent else []
         source = self.root / "layer.tar"
         source.write_bytes(layer)
         self.refused("import", source, self.destination, *parents, *options, mentions=mentions)
 
-    def unpack_refused(self, layer: bytes, *mentions: str, with_parent: bool = False, options: Sequence[str] = ()) -> None:
+    def unpack_refused(
+        self, layer: bytes, *mentions: str, with_parent: bool = False, options: Sequence[str] = ()
+    ) -> None:
         """``wclayer unpack`` refuses an image with this layer on top; a good layer below it may stay."""
         layers = [PARENT, layer] if with_parent else [layer]
         image = Layout(layers, blobs=[packed(data) for data in layers])

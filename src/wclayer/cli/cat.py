@@ -6,9 +6,15 @@ import sys
 
 import click
 
-from wclayer.cli.options import image_argument, limits_option, platform_option, progress_option
-from wclayer.cli.output import tell
-from wclayer.cli.progress import make_progress
+from wclayer.cli.options import (
+    image_argument,
+    layer_option,
+    limits_option,
+    platform_option,
+    progress_option,
+    quiet_option,
+)
+from wclayer.cli.view import opened_view
 
 __all__ = ["command"]
 
@@ -17,10 +23,11 @@ __all__ = ["command"]
 @image_argument()
 @click.argument("path")
 @click.option("--stream", metavar="NAME", help="An alternate stream instead of the data.")
-@click.option("--layer", type=int, metavar="N", help="Only this layer: 0 is the base, -1 the top.")
+@layer_option
 @platform_option
 @limits_option
 @progress_option
+@quiet_option
 def command(
     image: str,
     path: str,
@@ -32,11 +39,6 @@ def command(
 ) -> None:
     """Write the file PATH to standard output; hard links, symbolic links and junctions are followed."""
     from wclayer.image.listing import read_path
-    from wclayer.image.target import open_view
-    from wclayer.oci import Limits
 
-    limits = Limits.none() if no_limits else Limits()
-    with open_view(image, platform=platform, layer=layer, limits=limits, progress=make_progress(progress)) as view:
-        for note in view.notes:
-            tell(note)
+    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress) as view:
         read_path(view, path, sys.stdout.buffer.write, stream=stream)

@@ -15,7 +15,9 @@ __all__ = ["command"]
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script of SHELL, to be sourced by it."""
+    from wclayer.cli.main import COMPLETION, PROGRAM
+
     completion_class = get_completion_class(shell)
     if completion_class is None:
         raise UnsupportedError(f"no completion for {shell}")
-    click.echo(completion_class(ctx.find_root().command, {}, "wclayer", "_WCLAYER_COMPLETE").source())
+    click.echo(completion_class(ctx.find_root().command, {}, PROGRAM, COMPLETION).source())

@@ -7,13 +7,13 @@ from typing import Literal
 
 import click
 
-from wclayer.cli.options import format_option
-from wclayer.cli.output import size_text, tell, write_json, write_line
+from wclayer.cli.options import format_option, quiet_option, verbose_option
+from wclayer.cli.output import listed_notices, size_text, tell_notes, tell_notices, write_json, write_line
 
 __all__ = ["command"]
 
 
-@click.command(epilog="Example: wclayer export out/layers/3f2a… -o layer.tar.zst --as original")
+@click.command(epilog="Example: wclayer export out --layer -1 -o layer.tar.zst --as original")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to; .gz and .zst compress; - is stdout.")
 @click.option(
@@ -25,23 +25,29 @@ __all__ = ["command"]
 )
 @click.option("--compress", type=click.Choice(["gzip", "zstd", "none"]), help="Instead of what FILE's name says.")
 @click.option("--level", type=int, help="The level of the compressor.")
+@click.option("--layer", type=int, metavar="N", help="Of an unpacked image: 0 is the base, -1 the top.")
+@quiet_option
+@verbose_option
 @format_option("text", "json")
 def command(
     folder: Path,
     output: str,
+    layer: int | None,
     form: Literal["original", "reference", "faithful"] | None,
     compress: Literal["gzip", "zstd", "none"] | None,
     level: int | None,
     output_format: str,
 ) -> None:
-    """Write the layer folder DIR as a layer tar."""
+    """Write the layer folder DIR, or a layer of the unpacked image DIR, as a layer tar."""
     from wclayer.image.exporting import export_layer
 
-    result = export_layer(folder, output, form=form, compression=compress, level=level)
+    result = export_layer(folder, output, layer=layer, form=form, compression=compress, level=level)
     if result.same_diff_id is False:
-        tell(f"the tar differs from the one the layer came from: its DiffID is {result.diff_id}")
+        tell_notes([f"the tar differs from the one the layer came from: its DiffID is {result.diff_id}"])
+    tell_notices(result.notices, result.listed)
     if output_format == "json":
         document = {
+            "layer": str(result.layer),
             "output": output,
             "as": result.form,
             "diff_id": str(result.diff_id),
@@ -50,6 +56,8 @@ def command(
             "blob_size": result.blob_size,
             "compression": result.compression,
             "same_diff_id": result.same_diff_id,
+            "notices": result.notices,
+            "listed": listed_notices(result.listed),
         }
         write_json("wclayer.export/1", document, err=output == "-")
         return

@@ -6,9 +6,17 @@ from pathlib import Path
 
 import click
 
-from wclayer.cli.options import format_option, image_argument, limits_option, platform_option, progress_option
-from wclayer.cli.output import size_text, tell, write_json, write_line
-from wclayer.cli.progress import make_progress
+from wclayer.cli.options import (
+    format_option,
+    image_argument,
+    layer_option,
+    limits_option,
+    platform_option,
+    progress_option,
+    quiet_option,
+)
+from wclayer.cli.output import size_text, tell_notes, write_json, write_line
+from wclayer.cli.view import opened_view
 
 __all__ = ["command"]
 
@@ -27,10 +35,11 @@ __all__ = ["command"]
 @click.option("--streams", is_flag=True, help="Alternate streams too, as files named FILE:STREAM.")
 @click.option("--flat", is_flag=True, help="Files only, without their folders.")
 @click.option("--force", is_flag=True, help="Replace files that are there.")
-@click.option("--layer", type=int, metavar="N", help="Only this layer: 0 is the base, -1 the top.")
+@layer_option
 @platform_option
 @limits_option
 @progress_option
+@quiet_option
 @format_option("text", "json")
 def command(
     image: str,
@@ -48,19 +57,13 @@ def command(
     """Copy files out of an image.
 
     PATH is a path or a pattern: * and ? within a name, [..] sets, ** for any folders; in any case. A folder is copied
-    with all that is in it.
+    with all that is in it; a symbolic link is copied as the file it leads to.
     """
     from wclayer.image.extract import extract
-    from wclayer.image.target import open_view
-    from wclayer.oci import Limits
 
-    limits = Limits.none() if no_limits else Limits()
-    with open_view(image, platform=platform, layer=layer, limits=limits, progress=make_progress(progress)) as view:
-        for note in view.notes:
-            tell(note)
+    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress) as view:
         result = extract(view, patterns, output, streams=streams, flat=flat, force=force)
-    for path, reason in result.left_out:
-        tell(f"left out {path}: {reason}")
+    tell_notes(f"left out {path}: {reason}" for path, reason in result.left_out)
     if output_format == "json":
         write_json(
             "wclayer.extract/1",
@@ -69,6 +72,7 @@ def command(
                 "files": result.files,
                 "folders": result.folders,
                 "size": result.size,
+                "linked": result.linked,
                 "left_out": [{"path": path, "reason": reason} for path, reason in result.left_out],
             },
         )

@@ -6,8 +6,15 @@ from pathlib import Path
 
 import click
 
-from wclayer.cli.options import format_option, limits_option, progress_option, strict_option
-from wclayer.cli.output import size_text, tell_notices, write_json, write_line
+from wclayer.cli.options import (
+    format_option,
+    limits_option,
+    progress_option,
+    quiet_option,
+    strict_option,
+    verbose_option,
+)
+from wclayer.cli.output import listed_notices, size_text, tell_notices, write_json, write_line
 from wclayer.cli.progress import make_progress
 
 __all__ = ["command"]
@@ -28,6 +35,8 @@ __all__ = ["command"]
 @strict_option
 @limits_option
 @progress_option
+@quiet_option
+@verbose_option
 @format_option("text", "json")
 def command(
     layer_tar: str,
@@ -54,19 +63,21 @@ def command(
         limits=Limits.none() if no_limits else Limits(),
         progress=make_progress(progress),
     )
-    tell_notices(result.notices)
+    tell_notices(result.notices, result.listed)
     if output_format == "json":
         write_json(
             "wclayer.import/1",
             {
                 "path": str(result.path),
                 "diff_id": str(result.diff_id),
+                "chain_id": result.chain_id,
                 "digest": str(result.blob_digest),
                 "compression": result.compression,
                 "size": result.size,
                 "blob_size": result.blob_size,
                 "file_bytes": result.file_bytes,
                 "notices": result.notices,
+                "listed": listed_notices(result.listed),
             },
         )
         return

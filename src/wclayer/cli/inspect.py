@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from wclayer.cli.options import format_option, image_argument, platform_option
-from wclayer.cli.output import size_text, tell, write_json, write_line
+from wclayer.cli.options import format_option, image_argument, platform_option, quiet_option
+from wclayer.cli.output import size_text, tell_notes, write_json, write_line
 
 __all__ = ["command"]
 
@@ -15,17 +15,17 @@ __all__ = ["command"]
 @click.command(epilog="Example: wclayer inspect docker-archive:image.tar --format json")
 @image_argument()
 @platform_option
+@quiet_option
 @format_option("text", "json")
 def command(image: str, platform: str | None, output_format: str) -> None:
     """Say what an image is made of: platform, configuration, layers (base first)."""
     from wclayer.image.inspecting import inspect
 
     document = inspect(image, platform=platform)
+    tell_notes(document["notes"])
     if output_format == "json":
         write_json("wclayer.inspect/1", document)
         return
-    for note in document.get("notes", ()):
-        tell(note)
     write_line(f"{document['kind']}  {document['reference']}")
     for key in ("digest", "platform"):
         if document.get(key):

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from wclayer.cli.options import format_option, image_argument, limits_option, platform_option, progress_option
-from wclayer.cli.output import tell, write_json, write_jsonl, write_line
-from wclayer.cli.progress import make_progress
+from wclayer.cli.options import (
+    format_option,
+    image_argument,
+    layer_option,
+    limits_option,
+    platform_option,
+    progress_option,
+    quiet_option,
+)
+from wclayer.cli.output import write_json, write_jsonl, write_line
+from wclayer.cli.view import opened_view
 
 if TYPE_CHECKING:
     from wclayer.image.describe import Row
@@ -24,10 +31,11 @@ __all__ = ["command"]
 @click.option("-l", "long", is_flag=True, help="Attributes, size, time of the last write, targets of links.")
 @click.option("-R", "--recursive", is_flag=True, help="Everything below PATH.")
 @click.option("-d", "--directory", "itself", is_flag=True, help="PATH itself, not what is in it.")
-@click.option("--layer", type=int, metavar="N", help="Only this layer: 0 is the base, -1 the top.")
+@layer_option
 @platform_option
 @limits_option
 @progress_option
+@quiet_option
 @format_option("text", "json", "jsonl")
 def command(
     image: str,
@@ -41,36 +49,38 @@ def command(
     progress: str,
     output_format: str,
 ) -> None:
-    """List PATH (C:\\ by default) as a container sees it.
+    r"""List PATH (C:\ by default) as a container sees it.
 
-    PATH may be written C:\\Windows, /Windows or Windows, in any case; Hives, UtilityVM and Files are the layer's own
-    folders, and . is where they are.
+    PATH may be written C:\Windows, /Windows or Windows, in any case; Hives, UtilityVM and Files are the layer's own
+    folders, and . is where they are. It may be a pattern: * and ? within a name, [..] sets, ** for any folders.
     """
+    from wclayer.image.globs import has_magic
     from wclayer.image.listing import list_path
-    from wclayer.image.target import open_view
-    from wclayer.oci import Limits
 
-    limits = Limits.none() if no_limits else Limits()
-    with open_view(image, platform=platform, layer=layer, limits=limits, progress=make_progress(progress)) as view:
-        for note in view.notes:
-            tell(note)
+    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, data=False) as view:
         rows = list_path(view, path, recursive=recursive, itself=itself)
         if output_format == "jsonl":
-            write_jsonl("wclayer.ls/1", (asdict(row) for row in rows))
+            write_jsonl("wclayer.ls/1", (row.as_dict() for row in rows))
         elif output_format == "json":
-            write_json("wclayer.ls/1", {"entries": [asdict(row) for row in rows]})
+            write_json("wclayer.ls/1", {"entries": [row.as_dict() for row in rows]})
         else:
-            _print(rows, long=long, full=recursive)
+            _print(rows, long=long, full=recursive or itself or has_magic(path))
 
 
 def _print(rows: Iterator[Row], *, long: bool, full: bool) -> None:
+    from wclayer.image.paths import windows_path
+
     for row in rows:
         name = row.windows_path if full else row.path.rpartition("/")[2] or row.windows_path
         if row.kind == "directory" and not full:
             name += "\\"
         if not long:
-            write_line(name)
+            write_line(name if row.kind != "deleted" else f"{name} (deleted)")
             continue
-        arrow = f" -> {row.target}" if row.target is not None else ""
+        arrow = ""
+        if row.target is not None:
+            arrow = f" = {windows_path(row.target)}" if row.kind == "hardlink" else f" -> {row.target}"
         size = "-" if row.size is None else str(row.size)
-        write_line(f"{row.attribute_letters:<10} {row.kind:<9} {size:>12} {row.last_write_time or '-':<28} {name}{arrow}")
+        write_line(
+            f"{row.attribute_letters:<10} {row.kind:<9} {size:>12} {row.last_write_time or '-':<28} {name}{arrow}"
+        )

@@ -12,10 +12,12 @@ from importlib import import_module
 import click
 
 from wclayer._version import __version__
+from wclayer.cli.output import tell
 from wclayer.errors import StoreError, WclayerError
 
-__all__ = ["cli", "main"]
+__all__ = ["COMPLETION", "PROGRAM", "cli", "main"]
 
+PROGRAM, COMPLETION = "wclayer", "_WCLAYER_COMPLETE"
 INTERRUPTED = 130
 
 _VERBS: dict[str, tuple[str, str]] = {
@@ -59,7 +61,7 @@ class _Verbs(click.Group):
         " found, 4 authentication, 5 network, 6 integrity, 7 unsupported, 8 store or I/O, 130 interrupted."
     ),
 )
-@click.version_option(__version__, prog_name="wclayer", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
 def cli() -> None:
     """Windows container image layers without Windows: every NTFS detail kept, every digest reproducible."""
 
@@ -69,23 +71,35 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads that inflate and hash must not wait five milliseconds for the interpreter after each buffer.
     sys.setswitchinterval(0.0005)
     try:
-        result = cli.main(args=arguments, prog_name="wclayer", standalone_mode=False)
+        result = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has gone: nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
         return 0
+    except click.exceptions.Exit as done:
+        return done.exit_code
     except click.ClickException as error:
         error.show(sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("wclayer: interrupted", err=True)
+        tell("interrupted")
         return INTERRUPTED
     except WclayerError as error:
-        click.echo(f"wclayer: {error}", err=True)
+        tell(str(error))
         return error.exit_code
     except OSError as error:
         failure = StoreError(f"{error.strerror or error}: {os.fsdecode(error.filename or '')}".rstrip(": "))
-        click.echo(f"wclayer: {failure}", err=True)
+        tell(str(failure))
         return failure.exit_code
     return result if isinstance(result, int) else 0
+
+
+def _run(arguments: list[str]) -> object:
+    """What the verb returns. Click's own ``main`` would take a closed pipe for a failure, so it is not asked."""
+    if COMPLETION in os.environ:
+        return cli.main(args=arguments, prog_name=PROGRAM)
+    with cli.make_context(PROGRAM, arguments) as context:
+        return cli.invoke(context)

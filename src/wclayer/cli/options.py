@@ -7,7 +7,19 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["format_option", "image_argument", "limits_option", "platform_option", "progress_option", "strict_option"]
+from wclayer.cli.output import QUIET, VERBOSE
+
+__all__ = [
+    "format_option",
+    "image_argument",
+    "layer_option",
+    "limits_option",
+    "platform_option",
+    "progress_option",
+    "quiet_option",
+    "strict_option",
+    "verbose_option",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +39,13 @@ def format_option(*formats: str) -> Callable[[F], F]:
 def image_argument(name: str = "image", metavar: str = "IMAGE_OR_DIR") -> Callable[[F], F]:
     """The image, or the folder it was unpacked to."""
     return click.argument(name, metavar=metavar)
+
+
+def layer_option(function: F) -> F:
+    """``--layer``."""
+    return click.option(
+        "--layer", type=int, metavar="N", help="Only this layer, with what it deletes: 0 is the base, -1 the top."
+    )(function)
 
 
 def platform_option(function: F) -> F:
@@ -61,3 +80,21 @@ def progress_option(function: F) -> F:
         show_default=True,
         help="Progress on standard error; auto: only on a terminal.",
     )(function)
+
+
+def quiet_option(function: F) -> F:
+    """``--quiet``."""
+    text = "Say nothing but results and errors: no progress, no notes, no notices."
+    return _flag("-q", "--quiet", QUIET, text)(function)
+
+
+def verbose_option(function: F) -> F:
+    """``--verbose``."""
+    return _flag("-v", "--verbose", VERBOSE, "List what was kept although odd, not only the first few.")(function)
+
+
+def _flag(short: str, long: str, key: str, text: str) -> Callable[[F], F]:
+    def keep(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+        context.meta[key] = value
+
+    return click.option(short, long, is_flag=True, expose_value=False, is_eager=True, callback=keep, help=text)

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["printable", "size_text", "tell", "tell_notices", "write_json", "write_jsonl", "write_line"]
+if TYPE_CHECKING:
+    from wclayer.model import Notice
+
+__all__ = [
+    "QUIET",
+    "VERBOSE",
+    "is_quiet",
+    "listed_notices",
+    "printable",
+    "size_text",
+    "tell",
+    "tell_notes",
+    "tell_notices",
+    "write_json",
+    "write_jsonl",
+    "write_line",
+]
+
+QUIET, VERBOSE = "wclayer.quiet", "wclayer.verbose"
+"""Where ``--quiet`` and ``--verbose`` are kept in the context of a command."""
+
+_FIRST = 5
+_LISTED = 100
 
 
 def write_json(schema: str, document: Mapping[str, Any], *, err: bool = False) -> None:
@@ -20,13 +42,14 @@ def write_json(schema: str, document: Mapping[str, Any], *, err: bool = False) -
 def write_jsonl(schema: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON document a line."""
     for row in rows:
-        click.echo(json.dumps({"schema": schema, **row}, ensure_ascii=True))
+        sys.stdout.write(json.dumps({"schema": schema, **row}, ensure_ascii=True) + "\n")
 
 
 def write_line(text: str, *, err: bool = False) -> None:
     """A line of text, with whatever the terminal's encoding cannot show escaped."""
-    encoding = sys.stdout.encoding or "utf-8"
-    click.echo(printable(text).encode(encoding, "backslashreplace").decode(encoding), err=err)
+    stream = sys.stderr if err else sys.stdout
+    encoding = stream.encoding or "utf-8"
+    stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def printable(text: str) -> str:
@@ -37,15 +60,46 @@ def printable(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """A sentence for people."""
-    click.echo(f"wclayer: {printable(text)}", err=True)
+    """A sentence for people, on standard error; always said."""
+    write_line(f"wclayer: {text}", err=True)
 
 
-def tell_notices(notices: Mapping[str, int]) -> None:
-    """One line about everything odd that was kept."""
-    if notices:
-        listed = ", ".join(f"{count} {code}" for code, count in sorted(notices.items()))
-        tell(f"kept although odd: {listed}; --strict refuses it")
+def tell_notes(notes: Iterable[str]) -> None:
+    """What is good to know and no error; not with ``--quiet``."""
+    if not is_quiet():
+        for note in notes:
+            tell(note)
+
+
+def tell_notices(counts: Mapping[str, int], listed: Sequence[Notice]) -> None:
+    """Everything odd that was kept: one line in all, and the first few; all that are kept with ``--verbose``."""
+    if not counts or is_quiet():
+        return
+    total = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+    tell(f"kept although odd: {total} (--strict refuses such layers)")
+    shown = len(listed) if _flag(VERBOSE) else _FIRST
+    for notice in listed[:shown]:
+        write_line(f"  {notice.code}: {notice.path}: {notice.detail}", err=True)
+    more = sum(counts.values()) - min(shown, len(listed))
+    if more > 0:
+        hint = "" if _flag(VERBOSE) else "; -v lists more"
+        write_line(f"  and {more} more{hint}", err=True)
+
+
+def listed_notices(listed: Sequence[Notice]) -> list[dict[str, str]]:
+    """The first notices of each code, for JSON."""
+    counts: dict[str, int] = {}
+    rows = []
+    for notice in listed:
+        counts[notice.code] = counts.get(notice.code, 0) + 1
+        if counts[notice.code] <= _LISTED:
+            rows.append({"code": notice.code, "path": notice.path, "detail": notice.detail})
+    return rows
+
+
+def is_quiet() -> bool:
+    """Whether ``--quiet`` was given."""
+    return _flag(QUIET)
 
 
 def size_text(size: int) -> str:
@@ -56,3 +110,8 @@ def size_text(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def _flag(name: str) -> bool:
+    context = click.get_current_context(silent=True)
+    return bool(context and context.meta.get(name))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from wclayer.cli.options import format_option, image_argument, limits_option, platform_option, progress_option
-from wclayer.cli.output import tell, write_json, write_line
-from wclayer.cli.progress import make_progress
+from wclayer.cli.options import (
+    format_option,
+    image_argument,
+    layer_option,
+    limits_option,
+    platform_option,
+    progress_option,
+    quiet_option,
+)
+from wclayer.cli.output import write_json, write_line
+from wclayer.cli.view import opened_view
 
 if TYPE_CHECKING:
     from wclayer.image.describe import Description
@@ -20,10 +28,11 @@ __all__ = ["command"]
 @image_argument()
 @click.argument("path", required=False, default="/")
 @click.option("-L", "--follow", is_flag=True, help="What a symbolic link or junction leads to.")
-@click.option("--layer", type=int, metavar="N", help="Only this layer: 0 is the base, -1 the top.")
+@layer_option
 @platform_option
 @limits_option
 @progress_option
+@quiet_option
 @format_option("text", "json")
 def command(
     image: str,
@@ -38,13 +47,8 @@ def command(
     """Show everything NTFS knows about PATH: attributes, four times, security, attributes, streams, links."""
     from wclayer.image.describe import describe
     from wclayer.image.paths import layer_path
-    from wclayer.image.target import open_view
-    from wclayer.oci import Limits
 
-    limits = Limits.none() if no_limits else Limits()
-    with open_view(image, platform=platform, layer=layer, limits=limits, progress=make_progress(progress)) as view:
-        for note in view.notes:
-            tell(note)
+    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, data=False) as view:
         description = describe(view, view.find(layer_path(path), follow=follow))
     if output_format == "json":
         write_json("wclayer.stat/1", description.as_dict())
@@ -76,18 +80,36 @@ def _lines(about: Description) -> list[tuple[str, str]]:
     if security is None:
         lines.append(("Security", "no descriptor"))
     else:
-        lines.append(("Security", security.get("sddl") or f"damaged: {security['damaged']}"))
+        lines.append(
+            ("Security", security["sddl"] if security["sddl"] is not None else f"damaged: {security['damaged']}")
+        )
     lines += [
         ("EA", f"{ea['name']} ({ea['size']} bytes, flags 0x{ea['flags']:02X}): {ea['value']}")
         for ea in about.extended_attributes
     ]
-    if about.reparse is not None:
-        lines.append(("Reparse tag", f"{about.reparse.get('tag', 'damaged')} ({about.reparse.get('tag_name', '?')})"))
-        for key, label in (("print_name", "Target"), ("substitute_name", "Substitute name")):
-            if key in about.reparse:
-                lines.append((label, about.reparse[key]))
+    lines += _reparse_lines(about)
     lines += [("Stream", f"{stream['name']} ({stream['size']} bytes)") for stream in about.streams]
     if about.hard_link is not None:
-        lines.append(("Hard link to", f"{about.hard_link['target']} in layer {about.hard_link['layer']}"))
-    lines.append(("Layer", ", ".join(about.layers)))
+        lines.append(("Hard link to", _hard_link(about.hard_link)))
+    lines += [("Layer", f"{layer['number']} ({layer['name']})") for layer in about.layers]
     return lines
+
+
+def _reparse_lines(about: Description) -> list[tuple[str, str]]:
+    reparse = about.reparse
+    if reparse is None:
+        return []
+    lines = [("Reparse tag", f"{reparse['tag'] or '?'} ({reparse['tag_name'] or 'unknown'})")]
+    for key, label in (("print_name", "Target"), ("substitute_name", "Substitute name"), ("damaged", "Damaged")):
+        if reparse[key] is not None:
+            lines.append((label, reparse[key]))
+    return lines
+
+
+def _hard_link(link: dict[str, Any]) -> str:
+    from wclayer.image.paths import windows_path
+
+    if link["file"] is None:
+        return f"{windows_path(link['target'])}: {link['missing']}"
+    through = f", through {windows_path(link['target'])}" if link["file"] != link["target"] else ""
+    return f"{windows_path(link['file'])} in layer {link['layer']}{through}"

@@ -13,9 +13,11 @@ from wclayer.cli.options import (
     limits_option,
     platform_option,
     progress_option,
+    quiet_option,
     strict_option,
+    verbose_option,
 )
-from wclayer.cli.output import size_text, tell, tell_notices, write_json, write_line
+from wclayer.cli.output import listed_notices, size_text, tell_notes, tell_notices, write_json, write_line
 from wclayer.cli.progress import make_progress
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ __all__ = ["command"]
 @strict_option
 @limits_option
 @progress_option
+@quiet_option
+@verbose_option
 @format_option("text", "json")
 def command(
     image: str,
@@ -80,9 +84,8 @@ def _merged(
     from wclayer.image.flatten import unpack_merged
 
     result: MergeResult = unpack_merged(image, folder, options, make_progress(progress), subtree=subtree)
-    for note in result.notes:
-        tell(note)
-    tell_notices(result.notices)
+    tell_notes(result.notes)
+    tell_notices(result.notices, result.listed)
     if output_format == "json":
         write_json(
             "wclayer.unpack/1",
@@ -95,6 +98,7 @@ def _merged(
                 "entries": result.entries,
                 "size": result.size,
                 "notices": result.notices,
+                "listed": listed_notices(result.listed),
             },
         )
         return
@@ -102,9 +106,8 @@ def _merged(
 
 
 def _report(result: UnpackResult, output_format: str) -> None:
-    for note in result.notes:
-        tell(note)
-    tell_notices(result.notices)
+    tell_notes(result.notes)
+    tell_notices(result.notices, [notice for layer in result.layers for notice in layer.listed])
     if output_format == "json":
         write_json(
             "wclayer.unpack/1",
@@ -120,12 +123,14 @@ def _report(result: UnpackResult, output_format: str) -> None:
                     {
                         "path": str(layer.path),
                         "diff_id": str(layer.diff_id),
+                        "chain_id": layer.chain_id,
                         "digest": str(layer.blob_digest) if layer.blob_digest else None,
                         "compression": layer.compression,
                         "size": layer.size,
                         "blob_size": layer.blob_size,
                         "reused": layer.reused,
                         "notices": layer.notices,
+                        "listed": listed_notices(layer.listed),
                     }
                     for layer in result.layers
                 ],
@@ -134,5 +139,7 @@ def _report(result: UnpackResult, output_format: str) -> None:
         )
         return
     for number, layer in enumerate(result.layers):
-        state = "there already" if layer.reused else size_text(layer.size)
-        write_line(f"{number}  {layer.diff_id}  {state}  {layer.path}")
+        state = f"{size_text(layer.size)}{', there already' if layer.reused else ''}"
+        write_line(f"layer {number}: {layer.diff_id}  {state}  {layer.path}")
+    count = len(result.layers)
+    write_line(f"{result.folder}: {count} layer{'s' if count > 1 else ''} of {result.reference}, base first as above")

@@ -10,9 +10,11 @@ from wclayer.cli.options import (
     limits_option,
     platform_option,
     progress_option,
+    quiet_option,
     strict_option,
+    verbose_option,
 )
-from wclayer.cli.output import tell_notices, write_json, write_line
+from wclayer.cli.output import listed_notices, tell_notices, write_json, write_line
 from wclayer.cli.progress import make_progress
 
 __all__ = ["command"]
@@ -26,10 +28,10 @@ INTEGRITY = 6
 @strict_option
 @limits_option
 @progress_option
+@quiet_option
+@verbose_option
 @format_option("text", "json")
-def command(
-    image: str, platform: str | None, strict: bool, no_limits: bool, progress: str, output_format: str
-) -> int:
+def command(image: str, platform: str | None, strict: bool, no_limits: bool, progress: str, output_format: str) -> int:
     """Check that everything is what it claims to be.
 
     Of an image: sizes, blob digests and DiffIDs, and that every layer can be read. Of what was unpacked: databases,
@@ -39,31 +41,34 @@ def command(
     from wclayer.oci import Limits
 
     limits = Limits.none() if no_limits else Limits()
-    verdicts = verify(image, platform=platform, strict=strict, limits=limits, progress=make_progress(progress))
-    ok = all(verdict.ok for verdict in verdicts)
+    verdict = verify(image, platform=platform, strict=strict, limits=limits, progress=make_progress(progress))
     if output_format == "json":
         write_json(
             "wclayer.verify/1",
             {
                 "target": image,
-                "ok": ok,
+                "ok": verdict.ok,
+                "problems": verdict.problems,
                 "layers": [
                     {
-                        "layer": verdict.layer,
-                        "diff_id": verdict.diff_id,
-                        "ok": verdict.ok,
-                        "checked": verdict.checked,
-                        "problems": verdict.problems,
-                        "notices": verdict.notices,
+                        "layer": layer.layer,
+                        "diff_id": layer.diff_id,
+                        "ok": layer.ok,
+                        "checked": layer.checked,
+                        "problems": layer.problems,
+                        "notices": layer.notices,
+                        "listed": listed_notices(layer.listed),
                     }
-                    for verdict in verdicts
+                    for layer in verdict.layers
                 ],
             },
         )
-        return 0 if ok else INTEGRITY
-    for verdict in verdicts:
-        tell_notices(verdict.notices)
-        write_line(f"{'ok' if verdict.ok else 'BAD':<4} {verdict.diff_id or '-'}  ({', '.join(verdict.checked)})")
-        for problem in verdict.problems:
+        return 0 if verdict.ok else INTEGRITY
+    for layer in verdict.layers:
+        tell_notices(layer.notices, layer.listed)
+        write_line(f"{'ok' if layer.ok else 'BAD':<4} {layer.diff_id or '-'}  ({', '.join(layer.checked)})")
+        for problem in layer.problems:
             write_line(f"     {problem}")
-    return 0 if ok else INTEGRITY
+    for problem in verdict.problems:
+        write_line(f"BAD  {problem}")
+    return 0 if verdict.ok else INTEGRITY

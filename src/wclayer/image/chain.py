@@ -2,34 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from wclayer.errors import NotFoundError
-from wclayer.formats.folder import LayerFolder, read_layer_chain
+from wclayer.errors import FormatError, NotFoundError, StoreError
+from wclayer.formats.folder import LayerFolder
 from wclayer.model import LayerChain
 
-__all__ = ["find_parents", "open_chain", "with_ancestors"]
+__all__ = ["find_parents", "is_layer_folder", "open_all", "open_chain", "with_ancestors"]
+
+
+def is_layer_folder(path: Path) -> bool:
+    """Whether ``path`` is a layer folder of ours."""
+    return (path / "layer.db").is_file()
+
+
+def open_all(paths: Iterable[Path]) -> tuple[LayerFolder, ...]:
+    """The layer folders at ``paths``, all of them open or none."""
+    opened: list[LayerFolder] = []
+    try:
+        for path in paths:
+            opened.append(LayerFolder(path))  # noqa: PERF401 - closed when a later one fails
+    except BaseException:
+        for layer in opened:
+            layer.close()
+        raise
+    return tuple(opened)
+
+
+def open_chain(folder: Path) -> LayerChain[LayerFolder]:
+    """The layer in ``folder`` and all it stands on, open; the caller closes them.
+
+    The file names absolute paths, as Docker's does. A parent that is not there any more is looked for beside the layer,
+    which is where it is after both were moved. Raises NotFoundError for one that is nowhere, StoreError for another
+    layer in its place, FormatError for a layer that stands on itself.
+    """
+    opened = [LayerFolder(folder)]
+    try:
+        top = opened[0]
+        paths = top.parent_paths
+        identities = _recorded(top, len(paths))
+        for path, identity in zip(paths, identities, strict=True):
+            parent = _open_parent(top, path, identity)
+            opened.append(parent)
+    except BaseException:
+        for layer in opened:
+            layer.close()
+        raise
+    return LayerChain(opened)
 
 
 def find_parents(folder: Path) -> tuple[Path, ...]:
-    """The parents of the layer in ``folder``, nearest first.
-
-    The file names absolute paths, as Docker's does. A parent that is not there any more is looked for beside the layer,
-    which is where it is after both were moved. Raises NotFoundError for one that is nowhere.
-    """
-    found = []
-    for parent in read_layer_chain(folder):
-        beside = folder.absolute().parent / parent.name
-        if parent.is_dir():
-            found.append(parent)
-        elif beside.is_dir():
-            found.append(beside)
-        else:
-            raise NotFoundError(
-                f"the parent layer {parent} is not there", layer=str(folder), hint="put it back, or unpack again"
-            )
-    return tuple(found)
+    """The parents of the layer in ``folder``, nearest first; raises as :func:`open_chain` does."""
+    layers = open_chain(folder).layers
+    for layer in layers:
+        layer.close()
+    return tuple(layer.path for layer in layers[1:])
 
 
 def with_ancestors(parents: Sequence[Path]) -> tuple[Path, ...]:
@@ -40,14 +68,35 @@ def with_ancestors(parents: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(chain)
 
 
-def open_chain(folder: Path) -> LayerChain[LayerFolder]:
-    """The layer in ``folder`` and all it stands on, open; the caller closes them."""
-    opened: list[LayerFolder] = []
-    try:
-        for path in (folder, *find_parents(folder)):
-            opened.append(LayerFolder(path))
-    except BaseException:
-        for layer in opened:
-            layer.close()
-        raise
-    return LayerChain(opened)
+def _open_parent(child: LayerFolder, path: Path, identity: str | None) -> LayerFolder:
+    other: Path | None = None
+    for place in dict.fromkeys((path, child.path.parent / path.name)):
+        if not is_layer_folder(place):
+            continue
+        if place.samefile(child.path):
+            raise FormatError("the layer is listed among its own parents", kind="layer-chain", layer=str(child.path))
+        parent = LayerFolder(place)
+        if identity is None or identity == _identity(parent):
+            return parent
+        parent.close()
+        other = other or place
+    hint = "put it back, or unpack again"
+    if other is not None:
+        message = f"{other} is another layer than the parent that was there when this layer was made"
+        raise StoreError(message, layer=str(child.path), hint=hint)
+    raise NotFoundError(f"the parent layer {path} is not there", layer=str(child.path), hint=hint)
+
+
+def _recorded(layer: LayerFolder, count: int) -> list[str | None]:
+    """What is recorded of the identities of ``count`` parents; None where nothing is."""
+    recorded = layer.facts.get("parents")
+    if not isinstance(recorded, list) or len(recorded) != count:
+        return [None] * count
+    identities = [one.get("id") if isinstance(one, dict) else None for one in recorded]
+    return [one if isinstance(one, str) else None for one in identities]
+
+
+def _identity(layer: LayerFolder) -> object:
+    """As :func:`wclayer.formats.folder.folder.parents_fact` records it."""
+    facts = layer.facts
+    return facts.get("chain_id") or facts.get("diff_id")

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from wclayer.errors import IntegrityError, NotFoundError
+from wclayer.errors import IntegrityError, UnsafeEntryError
+from wclayer.formats.folder import Node
 from wclayer.image.paths import windows_path
 from wclayer.image.view import Found, View
 from wclayer.model import Metadata
 from wclayer.ntfs import attributes as file_attributes
 from wclayer.ntfs import filetime, reparse, sddl
 
-__all__ = ["Description", "Row", "describe", "kind_of", "list_row"]
+__all__ = ["KINDS", "Description", "Row", "describe", "kind_of", "list_row"]
+
+KINDS = ("directory", "file", "hardlink", "symlink", "junction", "reparse", "deleted")
+"""The kinds of a path. ``reparse`` is a reparse point of another tag, ``deleted`` a tombstone."""
 
 _TIMES = ("creation_time", "last_access_time", "last_write_time", "change_time")
 
 
 @dataclass(slots=True)
 class Row:
-    """One line of a listing. Times are ISO text with 100 ns digits, None where the layer does not say."""
+    """One line of a listing.
+
+    ``size`` is that of the main stream in bytes, None where there is none. ``last_write_time`` is ISO text with 100 ns
+    digits, None where the layer does not say. ``target`` is what a link leads to, as the layer spells it. ``layer`` is
+    the number of the layer it comes from, 0 being the base.
+    """
 
     path: str
     windows_path: str
@@ -30,15 +39,19 @@ class Row:
     attribute_letters: str
     last_write_time: str | None
     target: str | None
-    layer: str
+    layer: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as a dictionary."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 @dataclass(slots=True)
 class Description:
     """Every metadata field of a path.
 
-    ``times`` maps the names of the four times to ``{"filetime": ticks, "text": ISO}`` or None. ``layers`` names every
-    layer that takes part in a folder, nearest first, or the one that holds the file.
+    ``times`` maps the names of the four times to ``{"filetime": ticks, "text": ISO}`` or None. ``layers`` are the
+    numbers and names of the layers that take part in a folder, nearest first, or of the one that holds the file.
     """
 
     path: str
@@ -54,7 +67,7 @@ class Description:
     reparse: dict[str, Any] | None
     streams: list[dict[str, Any]]
     hard_link: dict[str, Any] | None
-    layers: list[str] = field(default_factory=list)
+    layers: list[dict[str, Any]]
 
     def as_dict(self) -> dict[str, Any]:
         """The same as a dictionary."""
@@ -62,8 +75,10 @@ class Description:
 
 
 def kind_of(view: View, found: Found) -> str:
-    """``directory``, ``file``, ``symlink``, ``junction``, ``reparse`` (another tag) or ``hardlink``."""
+    """One of :data:`KINDS`."""
     node = found.node
+    if node is not None and node.is_tombstone:
+        return "deleted"
     if node is not None and node.is_reparse_point:
         tag = reparse.tag_of(view.metadata(found).reparse or b"")
         kinds = {reparse.IO_REPARSE_TAG_SYMLINK: "symlink", reparse.IO_REPARSE_TAG_MOUNT_POINT: "junction"}
@@ -74,11 +89,13 @@ def kind_of(view: View, found: Found) -> str:
 
 
 def list_row(view: View, found: Found) -> Row:
-    """One line about ``found``."""
-    metadata = view.metadata(found)
+    """One line about ``found``. A hard link whose file is missing has what the layer says of the link itself."""
     kind = kind_of(view, found)
+    holder, _ = _holder(view, found)
+    metadata = holder[1].metadata() if holder else _own(found)
+    size = holder[1].size if holder and kind in ("file", "hardlink", "reparse") else None
     target = None
-    if metadata.reparse is not None and kind != "reparse":
+    if kind in ("symlink", "junction") and metadata.reparse is not None:
         target = reparse.link_target(metadata.reparse)
     elif kind == "hardlink" and found.node is not None:
         target = found.node.target
@@ -86,27 +103,27 @@ def list_row(view: View, found: Found) -> Row:
         found.path,
         windows_path(found.path),
         kind,
-        view.size(found) if target is None or kind == "hardlink" else None,
+        size,
         metadata.attributes,
         file_attributes.letters(metadata.attributes),
-        _text(metadata.last_write_time),
+        None if metadata.last_write_time is None else filetime.to_text(metadata.last_write_time),
         target,
-        view.layers[found.layer].label,
+        view.number(found.layer),
     )
 
 
 def describe(view: View, found: Found) -> Description:
     """Everything about ``found``."""
-    metadata = view.metadata(found)
     kind = kind_of(view, found)
-    node = found.node
-    ranges = None if node is None or found.is_folder else view.content(found)[1].ranges
-    layers = [view.layers[layer].label for layer, _ in found.parts] or [view.layers[found.layer].label]
+    holder, missing = _holder(view, found)
+    metadata = holder[1].metadata() if holder else _own(found)
+    data = None if found.is_folder or holder is None else holder[1]
+    ranges = data.ranges if data else None
     return Description(
         found.path,
         windows_path(found.path),
         kind,
-        view.size(found),
+        data.size if data else None,
         None if ranges is None else [list(pair) for pair in ranges],
         metadata.attributes,
         file_attributes.names(metadata.attributes),
@@ -123,16 +140,29 @@ def describe(view: View, found: Found) -> Description:
         ],
         _reparse(metadata),
         [
-            {"name": stream.name, "size": stream.size, "layer": view.layers[layer].label}
-            for layer, stream in view.streams(found)
+            {"name": stream.name, "size": stream.size, "layer": view.number(layer)}
+            for layer, stream in (view.streams(found) if holder else ())
         ],
-        _hard_link(view, found) if kind == "hardlink" else None,
-        layers,
+        _hard_link(view, found, holder, missing) if kind == "hardlink" else None,
+        [
+            {"number": view.number(layer), "name": view.layers[layer].label}
+            for layer in dict.fromkeys([layer for layer, _ in found.parts] or [found.layer])
+        ],
     )
 
 
-def _text(ticks: int | None) -> str | None:
-    return None if ticks is None else filetime.to_text(ticks)
+def _holder(view: View, found: Found) -> tuple[tuple[int, Node] | None, str]:
+    """The layer and the entry that describe ``found``; or why there is none."""
+    if found.node is None or found.is_tombstone:
+        return None, ""
+    try:
+        return view.content(found), ""
+    except UnsafeEntryError as error:
+        return None, error.message
+
+
+def _own(found: Found) -> Metadata:
+    return Metadata() if found.node is None else found.node.metadata()
 
 
 def _time(ticks: int | None) -> dict[str, Any] | None:
@@ -143,7 +173,7 @@ def _security(metadata: Metadata) -> dict[str, Any] | None:
     raw = metadata.security_descriptor
     if raw is None:
         return None
-    result: dict[str, Any] = {"size": len(raw), "raw": b64encode(raw).decode()}
+    result: dict[str, Any] = {"size": len(raw), "raw": b64encode(raw).decode(), "sddl": None, "damaged": None}
     try:
         result["sddl"] = sddl.to_sddl(raw)
     except IntegrityError as error:
@@ -155,7 +185,8 @@ def _reparse(metadata: Metadata) -> dict[str, Any] | None:
     buffer = metadata.reparse
     if buffer is None:
         return None
-    result: dict[str, Any] = {"raw": b64encode(buffer).decode()}
+    keys = ("tag", "tag_name", "substitute_name", "print_name", "relative", "damaged")
+    result: dict[str, Any] = {"raw": b64encode(buffer).decode(), **dict.fromkeys(keys)}
     try:
         tag = reparse.tag_of(buffer)
         result |= {"tag": f"0x{tag:08X}", "tag_name": reparse.tag_name(tag)}
@@ -169,10 +200,10 @@ def _reparse(metadata: Metadata) -> dict[str, Any] | None:
     return result
 
 
-def _hard_link(view: View, found: Found) -> dict[str, Any]:
-    target = found.node.target if found.node is not None else None
-    try:
-        layer, node = view.content(found)
-    except (IntegrityError, NotFoundError) as error:
-        return {"target": target, "layer": None, "missing": error.message}
-    return {"target": target, "file": node.path, "layer": view.layers[layer].label}
+def _hard_link(view: View, found: Found, holder: tuple[int, Node] | None, missing: str) -> dict[str, Any]:
+    return {
+        "target": found.node.target if found.node is not None else None,
+        "file": holder[1].path if holder else None,
+        "layer": view.number(holder[0]) if holder else None,
+        "missing": missing or None,
+    }

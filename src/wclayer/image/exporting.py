@@ -12,11 +12,13 @@ from io import FileIO
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from wclayer.errors import NotFoundError, StoreError, WclayerError
+from wclayer.errors import NotFoundError, StoreError, UnsupportedError, UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, write_original
 from wclayer.formats.tar import TarLayerWriter
-from wclayer.image.unpacked import UnpackedImage
-from wclayer.model import copy_layer
+from wclayer.image.chain import find_parents
+from wclayer.image.target import layer_place
+from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
+from wclayer.model import Notice, Notices, copy_layer
 from wclayer.oci import CompressedWriter, Digest
 
 __all__ = ["ExportForm", "ExportedLayer", "compression_of", "export_layer"]
@@ -28,9 +30,11 @@ ExportForm: TypeAlias = Literal["original", "reference", "faithful"]
 class ExportedLayer:
     """What was written. ``size`` is that of the tar, ``blob_size`` that of the file, in bytes.
 
-    ``same_diff_id`` tells whether the tar is the one that the layer came from; None when that is not known.
+    ``same_diff_id`` tells whether the tar is the one that the layer came from; None when that is not known. ``notices``
+    counts what the new tar could not hold as it is, ``listed`` has the first of each kind.
     """
 
+    layer: Path
     output: str
     form: ExportForm
     diff_id: Digest
@@ -39,6 +43,8 @@ class ExportedLayer:
     blob_size: int
     compression: str
     same_diff_id: bool | None
+    notices: dict[str, int]
+    listed: list[Notice]
 
 
 def compression_of(output: str) -> Literal["gzip", "zstd", "none"]:
@@ -53,34 +59,48 @@ def export_layer(
     folder: Path,
     output: str,
     *,
+    layer: int | None = None,
     form: ExportForm | None = None,
     compression: Literal["gzip", "zstd", "none"] | None = None,
     level: int | None = None,
 ) -> ExportedLayer:
     """Write the layer in ``folder`` to ``output``, a path or ``-`` for standard output.
 
+    Of an unpacked image, or a layer folder with parents, ``layer`` says which one, 0 being the base and -1 the top.
     ``form`` None is ``original`` where the layer came from a tar, else ``reference``. The file appears when it is
     complete; one that was there is replaced then. Raises NotFoundError for an ``original`` of a layer that did not come
-    from a tar, IntegrityError for a layer whose files were changed.
+    from a tar, IntegrityError for a layer whose files were changed, UnsupportedError for what no layer tar can hold.
     """
-    folder = _layer_in(folder)
+    folder = _layer_in(folder, layer)
     compression = compression or compression_of(output)
-    with LayerFolder(folder) as layer:
-        form = form or ("original" if layer.header_record else "reference")
+    notices = Notices()
+    with LayerFolder(folder) as opened:
+        form = form or ("original" if opened.header_record else "reference")
+        if form == "original" and opened.header_record is None:
+            raise NotFoundError(
+                "the layer did not come from a tar, so there is no original of it",
+                layer=str(folder),
+                hint="write a new tar: --as reference, or --as faithful",
+            )
         with _output(output) as file:
             writer = CompressedWriter(file, compression, level)
             try:
                 if form == "original":
-                    write_original(layer, writer.write)
+                    write_original(opened, writer.write)
                 else:
-                    tar = TarLayerWriter(writer.write, policy=form)
-                    copy_layer(LayerFolderReader(layer), tar)
+                    tar = TarLayerWriter(writer.write, policy=form, notices=notices)
+                    copy_layer(LayerFolderReader(opened), tar)
                     tar.commit()
+            except UnsupportedError as error:
+                if form == "reference":
+                    error.hint = error.hint or "write it with --as faithful"
+                raise error.locate(layer=str(folder)) from None
             except WclayerError as error:
                 raise error.locate(layer=str(folder)) from None
             writer.finish()
-        recorded = layer.facts.get("diff_id")
+        recorded = opened.facts.get("diff_id")
     return ExportedLayer(
+        folder,
         output,
         form,
         writer.diff_id,
@@ -89,26 +109,33 @@ def export_layer(
         writer.blob_size,
         compression,
         None if recorded is None else recorded == str(writer.diff_id),
+        dict(notices.counts),
+        list(notices.listed),
     )
 
 
-def _layer_in(folder: Path) -> Path:
-    """``folder`` itself, or the only layer of the unpacked image in it."""
+def _layer_in(folder: Path, layer: int | None) -> Path:
+    """The layer folder that is meant: ``folder`` itself, or number ``layer`` of what is in it or below it."""
     if UnpackedImage.is_one(folder):
-        layers = UnpackedImage.load(folder).layers
-        if len(layers) != 1:
-            raise NotFoundError(
-                f"{folder} is an unpacked image of {len(layers)} layers", hint=f"name one of them, such as {layers[0]}"
+        nearest_first = UnpackedImage.load(folder).layers
+        if layer is None and len(nearest_first) > 1:
+            raise UsageError(
+                f"{folder} is an unpacked image of {len(nearest_first)} layers",
+                hint=f"say which one: --layer 0, the base, to --layer {len(nearest_first) - 1}, the top",
             )
-        return layers[0]
-    return folder
+    elif layer is None:
+        refuse_unfinished(folder)
+        return folder
+    else:
+        nearest_first = (folder, *find_parents(folder))
+    return nearest_first[::-1][layer_place(-1 if layer is None else layer, len(nearest_first))]
 
 
 @contextmanager
 def _output(output: str) -> Iterator[FileIO]:
     """The file to write: standard output, a device or pipe as it is, or a new file that takes its name at the end."""
     if output == "-":
-        with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
+        with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
             yield file
         return
     path = Path(output)
@@ -117,7 +144,7 @@ def _output(output: str) -> Iterator[FileIO]:
             with path.open("wb", buffering=0) as file:
                 yield file
             return
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        temporary = path.with_name(f".wclayer-{secrets.token_hex(8)}.part")
         try:
             with temporary.open("xb", buffering=0) as file:
                 yield file

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wclayer.errors import StoreError, WclayerError
 from wclayer.formats.folder import LayerFolderWriter, sweep
 from wclayer.formats.folder.staging import Staging
+from wclayer.image.chain import is_layer_folder
 from wclayer.image.merged import MergedReader
 from wclayer.image.paths import layer_path
 from wclayer.image.progress import NO_PROGRESS, Progress
-from wclayer.image.target import is_layer_folder, open_view
-from wclayer.image.unpack import UnpackOptions, unpack_image
-from wclayer.image.unpacked import UnpackedImage
-from wclayer.model import Entry, LayerItem, Notices, copy_layer
+from wclayer.image.target import open_view
+from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack_image
+from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
+from wclayer.model import Entry, LayerItem, Notice, Notices, copy_layer
 from wclayer.oci import open_image
 
 __all__ = ["MergeResult", "unpack_merged"]
@@ -32,6 +34,7 @@ class MergeResult:
     subtree: str = ""
     notes: tuple[str, ...] = ()
     notices: dict[str, int] = field(default_factory=dict)
+    listed: list[Notice] = field(default_factory=list)
 
 
 def unpack_merged(
@@ -50,17 +53,28 @@ def unpack_merged(
     """
     path = layer_path(subtree) if subtree else ""
     parent = folder.absolute().parent
-    parent.mkdir(parents=True, exist_ok=True)
-    sweep(parent)
-    if UnpackedImage.is_one(Path(reference)) or is_layer_folder(Path(reference)):
-        return _merge(reference, reference, folder, path, options, ())
-    staging = Staging(parent / f"{folder.name}.layers")
     try:
-        with open_image(reference, options.platform, limits=options.limits) as image:
-            result = unpack_image(image, staging.path, options, progress)
-        return _merge(reference, str(staging.path), folder, path, options, result.notes, result.notices)
-    finally:
-        staging.discard()
+        parent.mkdir(parents=True, exist_ok=True)
+        taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
+    except OSError as error:
+        raise StoreError(f"cannot use {folder}: {error.strerror}") from error
+    if taken:  # before the work, not after it
+        raise StoreError(f"{folder} exists and is not an empty folder", hint="remove it or choose another")
+    sweep(parent)
+    source = Path(reference)
+    refuse_unfinished(source)
+    try:
+        if UnpackedImage.is_one(source) or is_layer_folder(source):
+            return _merge(reference, reference, folder, path, options)
+        staging = Staging(parent / f"{folder.name}.layers")
+        try:
+            with open_image(reference, options.platform, limits=options.limits) as image:
+                unpacked = unpack_image(image, staging.path, options, progress)
+            return _merge(reference, str(staging.path), folder, path, options, unpacked)
+        finally:
+            staging.discard()
+    except WclayerError as error:
+        raise error.locate(image=reference) from None
 
 
 def _merge(
@@ -69,19 +83,22 @@ def _merge(
     folder: Path,
     subtree: str,
     options: UnpackOptions,
-    notes: tuple[str, ...],
-    seen: dict[str, int] | None = None,
+    unpacked: UnpackResult | None = None,
 ) -> MergeResult:
     notices = Notices(strict=options.strict)
     with open_view(source) as view:
-        result = MergeResult(reference, folder, len(view.layers), subtree=subtree, notes=notes)
+        result = MergeResult(reference, folder, len(view.layers), subtree=subtree)
         with LayerFolderWriter(folder, notices=notices, sync=options.sync, link_host_files=True) as writer:
-            reader = MergedReader(view, subtree)
-            copy_layer(_counted(reader, result), writer)
+            copy_layer(_counted(MergedReader(view, subtree), result), writer)
             writer.set_facts(policy="merged", source=reference)
-    result.notices = dict(seen or {})
-    for code, count in notices.counts.items():
-        result.notices[code] = result.notices.get(code, 0) + count
+    result.notices = dict(notices.counts)
+    result.listed = list(notices.listed)
+    if unpacked is not None:
+        result.notes = unpacked.notes
+        for layer in unpacked.layers:
+            result.listed += layer.listed
+        for code, count in unpacked.notices.items():
+            result.notices[code] = result.notices.get(code, 0) + count
     return result
 
 

@@ -107,7 +107,7 @@ def _set(body: str, name: str, *, negated: bool) -> str:
 
 
 def _matches(view: View, base: Found, steps: _Steps) -> Iterator[Found]:
-    """What ``steps`` reach from ``base``, in the order of a walk: a finite automaton, a set of steps for each folder."""
+    """What ``steps`` reach from ``base``, in the order of a walk: an automaton, with a set of steps for each folder."""
     pending = [(iter(view.children(base)), _closed({0}, steps))]
     while pending:
         children, states = pending[-1]

@@ -1,4 +1,4 @@
-"""One layer tar becomes one layer folder: inflate, hash, parse and write in one pass, commit when the digests are right."""
+"""One layer tar becomes one layer folder: inflated, hashed, parsed and written in one pass, committed if all is right."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wclayer.errors import UsageError, WclayerError
+from wclayer.errors import StoreError, UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
 from wclayer.formats.tar import TarLayerReader
-from wclayer.image.chain import with_ancestors
+from wclayer.image.chain import is_layer_folder, open_all, with_ancestors
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
+from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import Notice, Notices, copy_layer
 from wclayer.oci import Digest, LayerStream, Limits, open_image, open_layer
+from wclayer.oci.digests import digest_of
 
 __all__ = ["ImportedLayer", "Pour", "import_layer"]
 
@@ -22,12 +24,14 @@ class ImportedLayer:
     """A layer folder that an import made, or found made already (``reused``).
 
     ``size`` and ``blob_size`` are bytes of the uncompressed tar and of the blob; ``file_bytes`` is the sum of the sizes
-    of the files, as hcsshim's import returns it. ``notices`` counts what was odd, ``listed`` has the first of each kind.
+    of the files, as hcsshim's import returns it. ``chain_id`` names the layer with all it stands on, None when that is
+    not known. ``notices`` counts what was odd, ``listed`` has the first of each kind.
     """
 
     path: Path
     diff_id: Digest
     blob_digest: Digest | None = None
+    chain_id: str | None = None
     compression: str = ""
     size: int = 0
     blob_size: int = 0
@@ -44,13 +48,15 @@ class Pour:
     exist. Leaving the ``with`` block without a commit leaves nothing.
     """
 
-    def __init__(
-        self, stream: LayerStream, destination: Path, *, strict: bool = False, sync: bool = False
-    ) -> None:
+    def __init__(self, stream: LayerStream, destination: Path, *, strict: bool = False, sync: bool = False) -> None:
         self.stream = stream
         self.notices = Notices(strict=strict)
-        self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync)
         self.file_bytes = 0
+        try:
+            self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync)
+        except BaseException:
+            stream.close()
+            raise
 
     def __enter__(self) -> Pour:
         return self
@@ -71,6 +77,7 @@ class Pour:
     def commit(self, parents: Sequence[LayerFolder | Path], facts: Mapping[str, str | int | None]) -> ImportedLayer:
         """Resolve hard links in this layer and in ``parents``, nearest first, and publish the folder."""
         stream = self.stream
+        chain_id = facts.get("chain_id")
         self.writer.set_parents(parents)
         self.writer.set_facts(
             diff_id=str(stream.diff_id),
@@ -86,6 +93,7 @@ class Pour:
             self.writer.path,
             stream.diff_id,
             stream.blob_digest,
+            None if chain_id is None else str(chain_id),
             stream.compression,
             stream.uncompressed_size,
             stream.blob_size,
@@ -113,20 +121,39 @@ def import_layer(
     was at ``destination`` stays.
     """
     promised = Digest.parse(diff_id) if diff_id else None
-    chain = with_ancestors(parents)
-    destination.absolute().parent.mkdir(parents=True, exist_ok=True)
-    sweep(destination.absolute().parent)
-    with open_image(source) as image:
-        if image.manifest is not None:
-            raise UsageError(f"{source} is an image, not a layer", hint="unpack it: wclayer unpack IMAGE DIR")
-        layer = image.layers[0]
-        stream = open_layer(layer.open(), diff_id=promised, limits=limits, layer=source)
-        progress.begin(source, None)
-        try:
-            with Pour(stream, destination, strict=strict, sync=sync) as pour:
-                pour.run(progress, source)
-                return pour.commit(chain, {"source": source})
-        except WclayerError as error:
-            raise error.locate(layer=source) from None
-        finally:
-            progress.end(source)
+    if is_layer_folder(Path(source)) or UnpackedImage.is_one(Path(source)):
+        raise UsageError(f"{source} is a folder that was unpacked or imported already, not a layer tar")
+    parent = destination.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {parent}: {error.strerror}") from error
+    sweep(parent)
+    opened = open_all(with_ancestors(parents))
+    try:
+        with open_image(source, limits=limits) as image:
+            if image.manifest is not None:
+                raise UsageError(f"{source} is an image, not a layer", hint="unpack it: wclayer unpack IMAGE DIR")
+            layer = image.layers[0]
+            progress.expect(1, layer.locate().size)
+            progress.begin(source)
+            try:
+                stream = open_layer(layer.open(), diff_id=promised, limits=limits, layer=source)
+                with Pour(stream, destination, strict=strict, sync=sync) as pour:
+                    pour.run(progress, source)
+                    return pour.commit(opened, {"source": source, "chain_id": _chain_id(opened, stream.diff_id)})
+            finally:
+                progress.end(source)
+    except WclayerError as error:
+        raise error.locate(layer=source) from None
+    finally:
+        for folder in opened:
+            folder.close()
+
+
+def _chain_id(parents: Sequence[LayerFolder], diff_id: Digest) -> str | None:
+    """The chain id of a layer on ``parents``, where the nearest of them knows its own."""
+    if not parents:
+        return str(diff_id)
+    below = parents[0].facts.get("chain_id")
+    return str(digest_of(f"{below} {diff_id}".encode())) if isinstance(below, str) else None

@@ -8,7 +8,7 @@ from wclayer.errors import NotFoundError, UsageError
 from wclayer.image.describe import Row, list_row
 from wclayer.image.globs import find_all, has_magic
 from wclayer.image.paths import layer_path, windows_path
-from wclayer.image.view import View
+from wclayer.image.view import Found, View
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import fold
 
@@ -16,20 +16,27 @@ __all__ = ["list_path", "read_path"]
 
 
 def list_path(view: View, path: str, *, recursive: bool = False, itself: bool = False) -> Iterator[Row]:
-    """The rows of what is at ``path``: the contents of a folder, or the file itself; of all that match a pattern.
+    """The rows of what is at ``path``: the contents of a folder, or the file itself; of a pattern, all that match it.
 
+    With ``recursive`` also everything below what would be listed; with ``itself`` a folder, and not what is in it.
     Raises NotFoundError.
     """
+    for found in _listed(view, path, itself=itself):
+        yield list_row(view, found)
+        if recursive and found.is_folder and not itself:
+            for below in view.walk(found):
+                yield list_row(view, below)
+
+
+def _listed(view: View, path: str, *, itself: bool) -> Iterator[Found]:
     if has_magic(path):
-        for found in find_all(view, path):
-            yield list_row(view, found)
+        yield from find_all(view, path)
         return
     found = view.find(layer_path(path), follow=not itself)
     if itself or not found.is_folder:
-        yield list_row(view, found)
+        yield found
     else:
-        for child in view.walk(found) if recursive else view.children(found):
-            yield list_row(view, child)
+        yield from view.children(found)
 
 
 def read_path(view: View, path: str, write: Callable[[Buffer], object], *, stream: str | None = None) -> None:
@@ -48,11 +55,16 @@ def read_path(view: View, path: str, write: Callable[[Buffer], object], *, strea
             raise UsageError(f"{windows_path(found.path)} is a folder", hint="list it: wclayer ls IMAGE PATH")
         view.read([(found, consume)])
         return
-    name = fold(stream.removeprefix(":").removesuffix(":$DATA"))
+    wanted = _bare(stream)
     streams = view.streams(found)
     for layer, candidate in streams:
-        if fold(candidate.name.removeprefix(":").removesuffix(":$DATA")) == name:
+        if _bare(candidate.name) == wanted:
             view.read_streams([(layer, candidate, consume)])
             return
     there = ", ".join(candidate.name for _, candidate in streams) or "none"
     raise NotFoundError(f"{windows_path(found.path)} has no stream {stream}; it has {there}")
+
+
+def _bare(name: str) -> str:
+    """The name of a stream as it is compared: folded, without the type of ordinary data."""
+    return fold(name).removeprefix(":").removesuffix(":$DATA")

@@ -52,8 +52,8 @@ def windows_path(path: str) -> str:
 def link_destination(target: str, folder: str) -> str:
     """Where a link with this target, in the layer folder ``folder``, leads: a layer path.
 
-    A link below ``UtilityVM/Files`` stays there, for that is drive C of the utility VM. Raises NotFoundError for what no
-    image holds: shares, other drives, volumes by name.
+    A link below ``UtilityVM/Files`` stays there, for that is drive C of the utility VM. Raises NotFoundError for what
+    no image holds: shares, other drives, volumes by name.
     """
     volume = _volume(folder)
     drive = _DRIVE.fullmatch(target)

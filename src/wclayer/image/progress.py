@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
+
+from wclayer.oci import LayerStream
 
 __all__ = ["NO_PROGRESS", "Progress", "watched"]
 
@@ -11,8 +13,11 @@ __all__ = ["NO_PROGRESS", "Progress", "watched"]
 class Progress(Protocol):
     """Watches a job that comes in parts, such as the layers of an image. Called from several threads."""
 
-    def begin(self, part: str, total: int | None) -> None:
-        """A part begins, of ``total`` bytes where that is known."""
+    def expect(self, parts: int, total: int | None) -> None:
+        """So many more parts will come, of ``total`` bytes together where that is known."""
+
+    def begin(self, part: str) -> None:
+        """A part begins."""
 
     def advance(self, part: str, count: int) -> None:
         """``count`` more bytes of it are done."""
@@ -22,7 +27,10 @@ class Progress(Protocol):
 
 
 class _NoProgress:
-    def begin(self, part: str, total: int | None) -> None:
+    def expect(self, parts: int, total: int | None) -> None:
+        """Nobody watches."""
+
+    def begin(self, part: str) -> None:
         """Nobody watches."""
 
     def advance(self, part: str, count: int) -> None:
@@ -35,8 +43,11 @@ class _NoProgress:
 NO_PROGRESS: Progress = _NoProgress()
 
 
-def watched(slabs: Iterable[memoryview], progress: Progress, part: str) -> Iterator[memoryview]:
-    """``slabs``, with their bytes counted."""
-    for slab in slabs:
-        progress.advance(part, len(slab))
+def watched(stream: LayerStream, progress: Progress, part: str) -> Iterator[memoryview]:
+    """The slabs of ``stream``; its bytes are counted as they are stored, compressed or not."""
+    before = 0
+    for slab in stream:
+        now = stream.consumed
+        progress.advance(part, now - before)
+        before = now
         yield slab

@@ -19,30 +19,46 @@ __all__ = ["ScannedLayer"]
 
 
 class ScannedLayer:
-    """The layer ``blob``, indexed in temporary space."""
+    """The layer ``blob``, indexed in temporary space when the index is first asked for."""
 
     def __init__(
         self, blob: LayerBlob, limits: Limits, *, strict: bool = False, progress: Progress = NO_PROGRESS
     ) -> None:
         self.blob = blob
-        self._limits = limits
         self.notices = Notices(strict=strict)
-        progress.begin(self.label, blob.descriptor.size if blob.descriptor else None)
-        try:
-            # Links into parents are resolved by the view, which knows them.
-            with blob.stream(limits=limits) as stream, IndexWriter(notices=Notices()) as writer:
-                copy_layer(TarLayerReader(watched(stream, progress, self.label), notices=self.notices), writer)
-                stream.finish()
-                self.diff_id = stream.diff_id
-        except WclayerError as error:
-            raise error.locate(layer=self.label) from None
-        finally:
-            progress.end(self.label)
-        self._index = writer.index
+        self._limits = limits
+        self._progress = progress
+        self._index: LayerIndex | None = None
+        self._announced = False
 
     @property
     def index(self) -> LayerIndex:
-        """What is in the layer."""
+        """What is in the layer. Raises whatever is wrong with it, or with its digests."""
+        return self.scan()
+
+    def announce(self) -> None:
+        """Tell the progress that the layer will be read. NotFoundError when it is not here."""
+        if not self._announced:
+            self._announced = True
+            self._progress.expect(1, self.blob.locate().size)
+
+    def scan(self) -> LayerIndex:
+        """Make the index, unless it is there."""
+        if self._index is not None:
+            return self._index
+        self.announce()
+        progress, label = self._progress, self.label
+        progress.begin(label)
+        try:
+            # Links into parents are resolved by the view, which knows them.
+            with self.blob.stream(limits=self._limits) as stream, IndexWriter(notices=Notices()) as writer:
+                copy_layer(TarLayerReader(watched(stream, progress, label), notices=self.notices), writer)
+                stream.finish()
+        except WclayerError as error:
+            raise error.locate(layer=label) from None
+        finally:
+            progress.end(label)
+        self._index = writer.index
         return self._index
 
     @property
@@ -59,15 +75,22 @@ class ScannedLayer:
             self._pass({ordinal: consumers.pop() for ordinal, consumers in pending.items()})
             pending = {ordinal: consumers for ordinal, consumers in pending.items() if consumers}
 
-    def _pass(self, wanted: dict[int, Consume]) -> None:
-        with self.blob.stream(limits=self._limits) as stream:
-            for item in TarLayerReader(stream, notices=Notices()):
-                if isinstance(item, Entry | AlternateStream) and item.data is not None and item.ordinal in wanted:
-                    wanted.pop(item.ordinal)(item.data)
-                    if not wanted:
-                        return
-        raise IntegrityError("the layer does not hold what it held a moment ago", layer=self.label)
-
     def close(self) -> None:
         """Let go of the index."""
-        self._index.close()
+        if self._index is not None:
+            self._index.close()
+
+    def _pass(self, wanted: dict[int, Consume]) -> None:
+        progress, label = self._progress, self.label
+        progress.expect(1, self.blob.locate().size)
+        progress.begin(label)
+        try:
+            with self.blob.stream(limits=self._limits) as stream:
+                for item in TarLayerReader(watched(stream, progress, label), notices=Notices()):
+                    if isinstance(item, Entry | AlternateStream) and item.data is not None and item.ordinal in wanted:
+                        wanted.pop(item.ordinal)(item.data)
+                        if not wanted:
+                            return
+        finally:
+            progress.end(label)
+        raise IntegrityError("the layer does not hold what it held a moment ago", layer=label)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerIndex, Node, StreamNode
-from wclayer.image.chain import open_chain
+from wclayer.image.chain import is_layer_folder, open_all, open_chain
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.scanned import ScannedLayer
-from wclayer.image.unpacked import UnpackedImage
+from wclayer.image.spool import spooled_stdin
+from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.image.view import Consume, View, ViewLayer
 from wclayer.model import LayerChain
-from wclayer.oci import Limits, open_image
+from wclayer.oci import Image, Limits, open_image
 
-__all__ = ["FolderLayer", "is_layer_folder", "open_view"]
+__all__ = ["FolderLayer", "layer_place", "open_view"]
 
 
 class FolderLayer:
@@ -46,11 +47,6 @@ class FolderLayer:
         self.folder.close()
 
 
-def is_layer_folder(path: Path) -> bool:
-    """Whether ``path`` is a layer folder of ours."""
-    return (path / "layer.db").is_file()
-
-
 def open_view(
     target: str,
     *,
@@ -58,57 +54,71 @@ def open_view(
     layer: int | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     strict: bool = False,
+    data: bool = True,
     progress: Progress = NO_PROGRESS,
 ) -> View:
-    """The merged view of ``target``; ``layer`` limits it to one layer, 0 being the base and -1 the top.
+    """The merged view of ``target``; ``layer`` shows one layer alone, 0 being the base and -1 the top.
 
     A layer folder is seen on top of the layers its ``layerchain.json`` names. An image that was not unpacked is read
-    once from end to end, which verifies it. Raises NotFoundError, UsageError for a layer that is not there.
+    once from end to end, which verifies it; of a single layer only that one is, and what its hard links name. Standard
+    input can be read once: it is kept in a temporary file, unless ``data`` is false, for then no file is asked for.
+
+    Raises NotFoundError, UsageError for a layer that is not there, and whatever is wrong with the image.
     """
     path = Path(target)
-    notes: tuple[str, ...] = ()
-    if UnpackedImage.is_one(path):
-        layers: LayerChain[ViewLayer] = LayerChain(FolderLayer(LayerFolder(one)) for one in UnpackedImage.load(path).layers)
-    elif is_layer_folder(path):
-        layers = LayerChain(FolderLayer(folder) for folder in open_chain(path))
-    else:
-        layers, notes = _scan(target, platform, layer, limits, strict=strict, progress=progress)
-        layer = None
-    if layer is not None:
-        layers = _only(layers, layer)
-    return View(layers, notes=notes)
-
-
-def _scan(
-    target: str, platform: str | None, layer: int | None, limits: Limits, *, strict: bool, progress: Progress
-) -> tuple[LayerChain[ViewLayer], tuple[str, ...]]:
-    scanned: list[ScannedLayer] = []
-    image = open_image(target, platform, limits=limits)
     try:
-        blobs = image.layers if layer is None else (image.layers[_place(layer, len(image.layers))],)
-        for blob in blobs:
-            scanned.append(ScannedLayer(blob, limits, strict=strict, progress=progress))
-    except BaseException as error:
-        for one in scanned:
-            one.close()
-        image.close()
-        if isinstance(error, WclayerError):
-            error.locate(image=target)
-        raise
-    return LayerChain[ViewLayer].from_base_first(scanned), image.notes
+        if UnpackedImage.is_one(path):
+            return _folders(open_all(UnpackedImage.load(path).layers), target, layer)
+        if is_layer_folder(path):
+            return _folders(open_chain(path).layers, target, layer)
+        refuse_unfinished(path)
+        image = spooled_stdin() if target == "-" and data else open_image(target, platform, limits=limits)
+        try:
+            return _scan(image, target, layer, limits, strict=strict, progress=progress)
+        except BaseException:
+            image.close()
+            raise
+    except WclayerError as error:
+        raise error.locate(image=target) from None
 
 
-def _only(layers: LayerChain[ViewLayer], layer: int) -> LayerChain[ViewLayer]:
-    base_first = layers.base_first()
-    place = _place(layer, len(base_first))
-    for other, one in enumerate(base_first):
-        if other != place:
-            one.close()
-    return LayerChain((base_first[place],))
-
-
-def _place(layer: int, count: int) -> int:
+def layer_place(layer: int, count: int) -> int:
+    """The place of layer number ``layer`` of ``count``, base first; negative numbers count from the top."""
     if not -count <= layer < count:
-        raise UsageError(f"there is no layer {layer}", hint=f"layers count from 0, the base, to {count - 1}")
+        raise UsageError(f"there is no layer {layer}", hint=f"layers count from 0, the base, to {count - 1}, the top")
     return layer % count
 
+
+def _folders(nearest_first: Sequence[LayerFolder], target: str, layer: int | None) -> View:
+    layers = [FolderLayer(folder) for folder in nearest_first]
+    try:
+        first = 0 if layer is None else len(layers) - 1 - layer_place(layer, len(layers))
+    except BaseException:
+        for one in layers:
+            one.close()
+        raise
+    for one in layers[:first]:
+        one.close()
+    return View(LayerChain[ViewLayer](layers[first:]), single=layer is not None, reference=target)
+
+
+def _scan(image: Image, target: str, layer: int | None, limits: Limits, *, strict: bool, progress: Progress) -> View:
+    blobs = image.layers if layer is None else image.layers[: layer_place(layer, len(image.layers)) + 1]
+    layers = [ScannedLayer(blob, limits, strict=strict, progress=progress) for blob in blobs]
+    wanted = layers if layer is None else layers[-1:]
+    try:
+        for one in wanted:
+            one.announce()  # all must be there before the first is read
+        for one in wanted:
+            one.scan()
+    except BaseException:
+        for one in layers:
+            one.close()
+        raise
+    return View(
+        LayerChain[ViewLayer].from_base_first(layers),
+        single=layer is not None,
+        notes=image.notes,
+        reference=target,
+        close=image.close,
+    )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
-from wclayer.errors import StoreError, WclayerError
+from wclayer.errors import FormatError, StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, sweep
 from wclayer.formats.folder.folder import layer_chain_text
 from wclayer.image.importing import ImportedLayer, Pour
@@ -32,8 +33,9 @@ from wclayer.image.unpacked import (
     write_atomically,
 )
 from wclayer.oci import Digest, Image, LayerBlob, Limits, open_image
+from wclayer.oci.platforms import format_platform
 
-__all__ = ["UnpackOptions", "UnpackResult", "unpack"]
+__all__ = ["UnpackOptions", "UnpackResult", "unpack", "unpack_image"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class UnpackOptions:
     platform: str | None = None
     strict: bool = False
     sync: bool = False
-    limits: Limits = Limits()
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
     jobs: int | None = None
 
     def workers(self, layers: int) -> int:
@@ -60,7 +62,7 @@ class UnpackResult:
     folder: Path
     layers: list[ImportedLayer]
     chain: list[Path]
-    platform: str
+    platform: str | None
     digest: Digest | None
     notes: tuple[str, ...] = ()
     notices: dict[str, int] = field(default_factory=dict)
@@ -69,7 +71,7 @@ class UnpackResult:
 def unpack(
     reference: str,
     folder: Path,
-    options: UnpackOptions = UnpackOptions(),  # noqa: B008 - frozen
+    options: UnpackOptions = UnpackOptions(),
     progress: Progress = NO_PROGRESS,
 ) -> UnpackResult:
     """Unpack the image ``reference`` to ``folder`` (see :mod:`wclayer.image.unpacked` for what is there afterwards).
@@ -86,8 +88,8 @@ def unpack(
 
 def unpack_image(image: Image, folder: Path, options: UnpackOptions, progress: Progress) -> UnpackResult:
     """The same for an open image."""
-    for layer in image.layers:
-        layer.locate()  # before anything is written
+    for blob in image.layers:
+        progress.expect(1, blob.locate().size)  # all must be there before anything is written
     layers = folder / LAYERS
     made = not folder.exists()
     try:
@@ -101,7 +103,7 @@ def unpack_image(image: Image, folder: Path, options: UnpackOptions, progress: P
         try:
             imported = _Layers(image, layers, options, progress).run()
         except BaseException:
-            _remove_if_empty(folder, made=made)
+            _remove_if_empty(layers, made=made)
             raise
         chain = [layer.path for layer in reversed(imported)]
         _write_documents(folder, image, imported, chain)
@@ -125,20 +127,24 @@ def _refuse_another_image(folder: Path, image: Image) -> None:
         )
 
 
-def _remove_if_empty(folder: Path, *, made: bool) -> None:
-    """After a failure: a folder that this run made and that holds no complete layer goes again."""
-    layers = folder / LAYERS
-    if made and not any(layers.iterdir()):
-        layers.rmdir()
-        for name in os.listdir(folder):
-            (folder / name).unlink()
+def _remove_if_empty(layers: Path, *, made: bool) -> None:
+    """After a failure: what this run made and what holds no complete layer goes again."""
+    if any(layers.iterdir()):
+        return
+    layers.rmdir()
+    if made:
+        folder = layers.parent
+        for left in folder.iterdir():
+            left.unlink()
         folder.rmdir()
 
 
-def _platform_text(image: Image) -> str:
-    from wclayer.oci.platforms import format_platform
+def _platform_text(image: Image) -> str | None:
+    return format_platform(image.platform) if image.platform else None
 
-    return format_platform(image.platform) if image.platform else "unknown"
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _write_documents(folder: Path, image: Image, layers: list[ImportedLayer], chain: list[Path]) -> None:
@@ -178,33 +184,49 @@ class _Layers:
         self.progress = progress
         known = [layer.diff_id for layer in image.layers]
         self.chain = chain_ids([diff_id for diff_id in known if diff_id]) if all(known) else None
-        self.committed = [Event() for _ in image.layers]
         self.paths: list[Path | None] = [None] * len(image.layers)
-        self.failed = Event()
+        self.settled = [Event() for _ in image.layers]  # committed or failed
+        self._failed = len(image.layers)  # the lowest layer that failed
+        self._lock = Lock()
 
     def run(self) -> list[ImportedLayer]:
-        """All layers, base first. The error of the lowest layer that failed wins."""
+        """All layers, base first.
+
+        When one fails, those above it stop and those below it go on: they are complete then, and another run takes them
+        as they are. So the error that is raised is that of the lowest bad layer, however many are unpacked at once.
+        """
         count = len(self.image.layers)
         with ThreadPoolExecutor(self.options.workers(count), thread_name_prefix="layer") as pool:
             futures: list[Future[ImportedLayer]] = [pool.submit(self._one, layer) for layer in self.image.layers]
             try:
                 return [future.result() for future in futures]
-            except BaseException:
-                self.failed.set()
-                for event in self.committed:
-                    event.set()
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    self._stop(-1)  # interrupted: nobody goes on
                 raise
 
     def _one(self, layer: LayerBlob) -> ImportedLayer:
         index = layer.index
-        if self.failed.is_set():
-            raise StoreError("stopped, because another layer failed", layer=str(layer))
-        done = self._done_before(layer)
-        if done is None:
-            done = self._pour(layer)
+        try:
+            self._check(index)
+            done = self._done_before(layer) or self._pour(layer)
+        except BaseException:
+            self._stop(index)
+            raise
         self.paths[index] = done.path
-        self.committed[index].set()
+        self.settled[index].set()
         return done
+
+    def _stop(self, index: int) -> None:
+        """Layer ``index`` failed (-1: all did): none above it can be committed."""
+        with self._lock:
+            self._failed = min(self._failed, index)
+        for event in self.settled[max(index, 0) :]:
+            event.set()
+
+    def _check(self, index: int) -> None:
+        if self._failed < index:
+            raise StoreError("stopped, because a layer below it failed")
 
     def _done_before(self, layer: LayerBlob) -> ImportedLayer | None:
         """The layer as an earlier run left it."""
@@ -221,35 +243,48 @@ class _Layers:
                 diff_id = stream.diff_id
         if facts.get("diff_id") != str(diff_id):
             raise StoreError(f"{path} holds another layer than its name says", hint="remove it and unpack again")
-        blob = facts.get("blob_digest")
+        if self.options.strict and listed:
+            first = listed[0]
+            hint = "refused because of --strict; an earlier run kept it"
+            raise FormatError(first.detail, kind=first.code, layer=str(layer), path=first.path, hint=hint)
+        self._count_as_read(layer)
+        blob, chain_id = facts.get("blob_digest"), facts.get("chain_id")
         return ImportedLayer(
             path,
             diff_id,
             Digest.parse(blob) if isinstance(blob, str) else None,
+            chain_id if isinstance(chain_id, str) else None,
             str(facts.get("compression", "")),
-            int(facts.get("tar_size") or 0),
-            int(facts.get("blob_size") or 0),
+            _number(facts.get("tar_size")),
+            _number(facts.get("blob_size")),
             reused=True,
             notices=counts,
             listed=listed,
         )
 
+    def _count_as_read(self, layer: LayerBlob) -> None:
+        part = str(layer)
+        self.progress.begin(part)
+        self.progress.advance(part, layer.locate().size or 0)
+        self.progress.end(part)
+
     def _pour(self, layer: LayerBlob) -> ImportedLayer:
         part = str(layer)
-        self.progress.begin(part, layer.descriptor.size if layer.descriptor else None)
+        progress = _Stoppable(self.progress, lambda: self._check(layer.index))
+        progress.begin(part)
         try:
             stream = layer.stream(limits=self.options.limits)
             destination = self.folder / self._name(layer)
             with Pour(stream, destination, strict=self.options.strict, sync=self.options.sync) as pour:
-                pour.run(_Stoppable(self.progress, self.failed), part)
+                pour.run(progress, part)
                 parents = self._parents(layer.index)
                 media_type = layer.descriptor.media_type if layer.descriptor else None
-                chain_id = str(self.chain[layer.index]) if self.chain else str(stream.diff_id)
+                chain_id = str(self.chain[layer.index] if self.chain else stream.diff_id)
                 return pour.commit(parents, {"media_type": media_type, "chain_id": chain_id})
         except WclayerError as error:
             raise error.locate(layer=part) from None
         finally:
-            self.progress.end(part)
+            progress.end(part)
 
     def _name(self, layer: LayerBlob) -> str:
         """The name of its folder: of a layer whose DiffID is not known beforehand, a number."""
@@ -259,28 +294,24 @@ class _Layers:
         """The layers below, nearest first, once they are committed."""
         parents = []
         for below in reversed(range(index)):
-            self.committed[below].wait()
+            self.settled[below].wait()
             path = self.paths[below]
             if path is None:
-                raise StoreError("stopped, because a layer below failed")
+                raise StoreError("stopped, because a layer below it failed")
             parents.append(path)
         return parents
 
 
 class _Stoppable:
-    """Progress that raises once another layer has failed, so that nobody finishes work in vain."""
+    """Progress that raises when ``check`` does, so that nobody finishes work in vain."""
 
-    def __init__(self, progress: Progress, failed: Event) -> None:
-        self._progress = progress
-        self._failed = failed
-
-    def begin(self, part: str, total: int | None) -> None:
-        self._progress.begin(part, total)
+    def __init__(self, progress: Progress, check: Callable[[], None]) -> None:
+        self._check = check
+        self.expect = progress.expect
+        self.begin = progress.begin
+        self.end = progress.end
+        self._advance = progress.advance
 
     def advance(self, part: str, count: int) -> None:
-        if self._failed.is_set():
-            raise StoreError("stopped, because another layer failed")
-        self._progress.advance(part, count)
-
-    def end(self, part: str) -> None:
-        self._progress.end(part)
+        self._check()
+        self._advance(part, count)

@@ -27,7 +27,21 @@ from wclayer.oci import Digest
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["CHAIN_FILE", "IMAGE_FILE", "LAYERS", "UnpackedImage", "chain_ids", "locked", "write_atomically"]
+__all__ = [
+    "CHAIN_FILE",
+    "CONFIG_FILE",
+    "IMAGE_FILE",
+    "LAYERS",
+    "LOCK_FILE",
+    "MANIFEST_FILE",
+    "SCHEMA",
+    "UnpackedImage",
+    "chain_ids",
+    "locked",
+    "refuse_others",
+    "refuse_unfinished",
+    "write_atomically",
+]
 
 CHAIN_FILE, IMAGE_FILE, LAYERS = "layerchain.json", "image.json", "layers"
 MANIFEST_FILE, CONFIG_FILE, LOCK_FILE = "manifest.json", "config.json", ".wclayer.lock"
@@ -86,11 +100,20 @@ class UnpackedImage:
 
 def refuse_others(folder: Path) -> None:
     """Raise StoreError when ``folder`` holds anything that no unpacking put there."""
-    strangers = sorted(set(os.listdir(folder)) - _OWN)
+    strangers = sorted({path.name for path in folder.iterdir()} - _OWN)
     if strangers:
         raise StoreError(
             f"{folder} is not empty and is no unpacked image: it holds {strangers[0]}",
             hint="name a new or an empty folder",
+        )
+
+
+def refuse_unfinished(folder: Path) -> None:
+    """Raise NotFoundError when ``folder`` is what an interrupted unpacking left."""
+    if (folder / LOCK_FILE).is_file() and (folder / LAYERS).is_dir() and not (folder / IMAGE_FILE).exists():
+        raise NotFoundError(
+            f"{folder} holds an image that was not unpacked to its end",
+            hint="run the same wclayer unpack again: it goes on where it stopped",
         )
 
 

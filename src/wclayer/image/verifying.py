@@ -1,20 +1,22 @@
-"""Is everything what it claims to be: blobs and DiffIDs of an image; databases, files and DiffIDs of what was unpacked."""
+"""Is everything what it claims to be: the digests of an image; databases, files and digests of what was unpacked."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from wclayer.errors import WclayerError
 from wclayer.formats.folder import LayerFolder, verify_folder, write_original
 from wclayer.formats.tar import TarLayerReader
+from wclayer.image.chain import find_parents, is_layer_folder
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
-from wclayer.image.target import is_layer_folder
-from wclayer.image.unpacked import UnpackedImage
-from wclayer.model import Notices
+from wclayer.image.unpacked import CONFIG_FILE, MANIFEST_FILE, UnpackedImage, refuse_unfinished
+from wclayer.model import Notice, Notices
 from wclayer.oci import LayerBlob, Limits, open_image
+from wclayer.oci.digests import digest_of
 
-__all__ = ["LayerVerdict", "verify"]
+__all__ = ["LayerVerdict", "Verdict", "verify"]
 
 
 @dataclass(slots=True)
@@ -26,11 +28,25 @@ class LayerVerdict:
     checked: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notices: dict[str, int] = field(default_factory=dict)
+    listed: list[Notice] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+
+@dataclass(slots=True)
+class Verdict:
+    """All of it: ``layers`` are base first, ``problems`` those of the documents that belong to no layer."""
+
+    layers: list[LayerVerdict]
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems and all(layer.ok for layer in self.layers)
 
 
 def verify(
@@ -40,23 +56,53 @@ def verify(
     strict: bool = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = NO_PROGRESS,
-) -> list[LayerVerdict]:
-    """A verdict for each layer of ``target``, base first: an image, an unpacked image, or a layer folder."""
+) -> Verdict:
+    """Look at ``target``: an image, an unpacked image, or a layer folder. With ``strict`` what is odd is a problem.
+
+    Raises what opening it raises; what is wrong with its content is in the verdict.
+    """
     path = Path(target)
     if UnpackedImage.is_one(path):
         image = UnpackedImage.load(path)
-        folders = reversed(image.layers)
-        return [_folder(one, diff_id) for one, diff_id in zip(folders, image.diff_ids, strict=True)]
+        progress.expect(len(image.layers), None)
+        pairs = zip(reversed(image.layers), image.diff_ids, strict=True)
+        return Verdict([_folder(one, diff_id, strict, progress) for one, diff_id in pairs], _documents(image))
     if is_layer_folder(path):
-        return [_folder(path, None)]
+        progress.expect(1, None)
+        verdict = _folder(path, None, strict, progress)
+        try:
+            find_parents(path)
+        except WclayerError as error:
+            verdict.problems.append(str(error))
+        return Verdict([verdict])
+    refuse_unfinished(path)
     with open_image(target, platform, limits=limits) as opened:
-        return [_blob(layer, limits, strict, progress) for layer in opened.layers]
+        for layer in opened.layers:
+            progress.expect(1, layer.locate().size if layer.is_available else 0)
+        return Verdict([_blob(layer, limits, strict, progress) for layer in opened.layers])
+
+
+def _documents(image: UnpackedImage) -> list[str]:
+    """What is wrong with the manifest and the configuration that lie beside the layers."""
+    problems = []
+    digest = image.document.get("digest")
+    manifest, config = image.folder / MANIFEST_FILE, image.folder / CONFIG_FILE
+    try:
+        if digest is not None and str(digest_of(manifest.read_bytes())) != digest:
+            problems.append(f"{MANIFEST_FILE} does not have the digest {digest} of the image")
+        if config.exists() and json.loads(config.read_bytes())["rootfs"]["diff_ids"] != list(image.diff_ids):
+            problems.append(f"{CONFIG_FILE} lists other layers than the image")
+    except OSError as error:
+        problems.append(f"cannot read {error.filename}: {error.strerror}")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        problems.append(f"{CONFIG_FILE} is damaged: {error!r}")
+    return problems
 
 
 def _blob(layer: LayerBlob, limits: Limits, strict: bool, progress: Progress) -> LayerVerdict:
     verdict = LayerVerdict(str(layer), str(layer.diff_id) if layer.diff_id else None)
     notices = Notices(strict=strict)
-    progress.begin(str(layer), None)
+    progress.begin(str(layer))
     try:
         with layer.stream(limits=limits) as stream:
             for _ in TarLayerReader(watched(stream, progress, str(layer)), notices=notices):
@@ -73,11 +119,13 @@ def _blob(layer: LayerBlob, limits: Limits, strict: bool, progress: Progress) ->
     if layer.diff_id is not None:
         verdict.checked.append("DiffID")
     verdict.notices = dict(notices.counts)
+    verdict.listed = list(notices.listed)
     return verdict
 
 
-def _folder(path: Path, diff_id: str | None) -> LayerVerdict:
+def _folder(path: Path, diff_id: str | None, strict: bool, progress: Progress) -> LayerVerdict:
     verdict = LayerVerdict(path.name, diff_id, ["database", "files"])
+    progress.begin(path.name)
     try:
         with LayerFolder(path) as folder:
             recorded = folder.facts.get("diff_id")
@@ -85,10 +133,14 @@ def _folder(path: Path, diff_id: str | None) -> LayerVerdict:
             if diff_id is not None and recorded != diff_id:
                 verdict.problems.append(f"the layer has the DiffID {recorded}, and the image lists {diff_id}")
             verdict.problems += [f"{finding.path}: {finding.detail}" for finding in verify_folder(folder)]
-            verdict.notices = folder.notices()[0]
+            verdict.notices, verdict.listed = folder.notices()
+            if strict:
+                verdict.problems += [f"{notice.path}: {notice.detail}" for notice in verdict.listed]
             if folder.header_record is not None and not verdict.problems:
                 verdict.checked.append("DiffID")
-                write_original(folder, lambda _piece: None)
+                write_original(folder, lambda piece: progress.advance(path.name, len(piece)))
     except WclayerError as error:
         verdict.problems.append(str(error))
+    finally:
+        progress.end(path.name)
     return verdict

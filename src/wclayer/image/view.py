@@ -54,8 +54,10 @@ class ViewLayer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Something in a view. ``layer`` counts from the nearest, ``node`` is its entry there; ``parts`` are the folders
-    that make up a folder, nearest first, each with its layer. The root has no node.
+    """Something in a view.
+
+    ``layer`` counts from the nearest, ``node`` is its entry there; ``parts`` are the folders that make up a folder,
+    nearest first, each with its layer. The root has no node.
     """
 
     path: str

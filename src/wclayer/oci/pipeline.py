@@ -176,6 +176,11 @@ class LayerStream:
         self.close()
 
     @property
+    def consumed(self) -> int:
+        """How many bytes of the blob were read so far."""
+        return self._blob.count
+
+    @property
     def blob_digest(self) -> Digest:
         """The digest of the blob as it was stored; known when everything was read."""
         self._require_end()

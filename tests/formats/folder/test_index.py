@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.formats.folder.layers import LINK_BUFFER, alternate, file, folder, plain, read, sparse, symlink, write
-from wclayer.errors import FormatError, IntegrityError, NotFoundError, StoreError, UnsupportedError, WclayerError
+from wclayer.errors import (
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StoreError,
+    UnsupportedError,
+    UsageError,
+    WclayerError,
+)
 from wclayer.formats.folder import (
     IndexWriter,
     LayerFolder,
@@ -362,3 +370,42 @@ def test_data_is_not_read_for_an_index() -> None:
         writer.write(Entry("a", Metadata(), data=Stream(5, source)))  # type: ignore[arg-type]
         writer.write(AlternateStream("a", ":s:$DATA", Stream(5, source)))  # type: ignore[arg-type]
     writer.index.close()
+
+
+def test_an_index_writer_can_be_given_up_and_used_once(tmp_path: Path) -> None:
+    writer = IndexWriter(tmp_path / "index.db")
+    writer.write(file("a"))
+    with pytest.raises(UsageError):
+        writer.index  # noqa: B018 - read for what it raises
+    writer.abort()
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(UsageError):
+        writer.write(file("b"))
+    with pytest.raises(UsageError):
+        writer.commit()
+    with IndexWriter() as second:
+        second.set_facts(tar_size=5)
+    with second.index as index:
+        assert index.facts["tar_size"] == 5
+    second.abort()
+
+
+def test_layers_larger_than_what_is_remembered_of_them_are_read_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wclayer.formats.folder.index._CACHED", 3)
+    monkeypatch.setattr("wclayer.formats.folder.index._CACHED_BYTES", 100)
+    monkeypatch.setattr("wclayer.formats.folder.index_builder._RECENT", 3)
+    items = [
+        file(f"{number % 7}/{number % 5}/{number}", security_descriptor=bytes([number % 9]) * 60)
+        for number in range(99)
+    ]
+    path = write(tmp_path / "layer", *items)
+    assert read(path) == plain(items)
+    with LayerFolder(path) as opened:
+        for item in items:
+            node = opened.lookup(item.path)
+            assert node is not None
+            assert node.path == item.path
+        assert verify_folder(opened) == []

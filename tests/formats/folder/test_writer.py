@@ -165,7 +165,7 @@ def test_a_path_that_is_not_in_normal_form_is_refused(tmp_path: Path, kind: str,
     assert tree(tmp_path) == set()
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[list[LayerItem], str]] = {
     "a file twice": ([file("d/a"), file("d/a")], "duplicate entry"),
     "a folder twice": ([folder("d"), folder("d")], "duplicate entry"),
     "a link where a file is": ([file("a"), file("b"), HardLink("a", "b")], "duplicate entry"),
@@ -323,8 +323,11 @@ def test_streams_that_differ_in_case_are_kept_and_reported(tmp_path: Path) -> No
 
 def test_a_sparse_stream_keeps_its_ranges_inline_and_in_a_file(tmp_path: Path) -> None:
     items: list[LayerItem] = [file("a")]
-    for name, data in ((":small:$DATA", b"x" * 10), (":large:$DATA", b"y" * 100_000)):
-        items.append(AlternateStream("a", name, Stream(1 << 21, lambda _n, d=data: iter((d,)), ((4096, len(data)),))))
+    small, large = b"x" * 10, b"y" * 100_000
+    items += [
+        AlternateStream("a", ":small:$DATA", Stream(1 << 21, lambda _n: iter((small,)), ((4096, len(small)),))),
+        AlternateStream("a", ":large:$DATA", Stream(1 << 21, lambda _n: iter((large,)), ((4096, len(large)),))),
+    ]
     assert read(write(tmp_path / "layer", *items)) == plain(items)
 
 

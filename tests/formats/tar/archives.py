@@ -183,14 +183,18 @@ def _header(archive: bytes, random_: random.Random) -> int:
 def _replace(archive: bytes, at: int, data: bytes) -> bytes:
     archive = archive[:at] + data + archive[at + len(data) :]
     block = at - at % BLOCK
-    return archive[:block] + with_checksum(archive[block : block + BLOCK].ljust(BLOCK, b"\0")) + archive[block + BLOCK :]
+    return (
+        archive[:block] + with_checksum(archive[block : block + BLOCK].ljust(BLOCK, b"\0")) + archive[block + BLOCK :]
+    )
 
 
 def _number(archive: bytes, random_: random.Random) -> bytes:
     at, length = random_.choice(FIELDS)
     value = random_.choice(NUMBERS)[:length]
     fill = random_.choice((b"\0", b" "))
-    value = random_.choice((value.ljust(length, fill), value.rjust(length, fill), value.rjust(length - 1, b"0") + b"\0"))
+    value = random_.choice(
+        (value.ljust(length, fill), value.rjust(length, fill), value.rjust(length - 1, b"0") + b"\0")
+    )
     return _replace(archive, _header(archive, random_) + at, value)
 
 
@@ -201,7 +205,11 @@ def _text(archive: bytes, random_: random.Random) -> bytes:
 
 
 def _type(archive: bytes, random_: random.Random) -> bytes:
-    return _replace(archive, _header(archive, random_) + 156, random_.choice((b"\0", *(b"%c" % c for c in b"01234567gxLKSDVNMAz\xe9"))))
+    return _replace(
+        archive,
+        _header(archive, random_) + 156,
+        bytes([random_.choice(b"\x0001234567gxLKSDVNMAz\xe9")]),
+    )
 
 
 def _byte(archive: bytes, random_: random.Random) -> bytes:
@@ -219,7 +227,13 @@ def _checksum(archive: bytes, random_: random.Random) -> bytes:
     block = archive[at : at + BLOCK].ljust(BLOCK, b"\0")
     signed = sum(b - 256 if b > 127 else b for b in block[:148] + block[156:]) + 256
     field = random_.choice(
-        (b"%07o\0" % signed, b" %06o\0" % max(signed, 0), b"%o" % (signed & 0o777777), b"\x80" + bytes(7), b"-%06o\0" % abs(signed))
+        (
+            b"%07o\0" % signed,
+            b" %06o\0" % max(signed, 0),
+            b"%o" % (signed & 0o777777),
+            b"\x80" + bytes(7),
+            b"-%06o\0" % abs(signed),
+        )
     )
     return archive[: at + 148] + field[:8].ljust(8, random_.choice((b" ", b"\0"))) + archive[at + 156 :]
 
@@ -290,7 +304,17 @@ def _damaged_records(body: bytes, random_: random.Random) -> bytes:
 def _sparse_body(archive: bytes, random_: random.Random) -> bytes:
     """Write a PAX 1.0 map where the body of some member begins."""
     at = _header(archive, random_) + BLOCK
-    texts = (b"1\n0\n5\n", b"0\n", b"2\n0\n512\n512\n5\n", b"-1\n", b"x\n", b"1\n0\n", b"9999999999\n", b"1\n\n\n", b"+1\n0\n0\n")
+    texts = (
+        b"1\n0\n5\n",
+        b"0\n",
+        b"2\n0\n512\n512\n5\n",
+        b"-1\n",
+        b"x\n",
+        b"1\n0\n",
+        b"9999999999\n",
+        b"1\n\n\n",
+        b"+1\n0\n0\n",
+    )
     text = random_.choice(texts)
     return archive[:at] + text + archive[at + len(text) :]
 

@@ -122,18 +122,7 @@ class Door:
 
         Raises IntegrityError when it is missing or is no ordinary file.
         """
-        path = _join(parent, leaf)
-        try:
-            descriptor = os.open(_checked(leaf), READ_FLAGS, dir_fd=self.directory(parent))
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
-                why = "is missing" if error.errno == errno.ENOENT else "is no ordinary file"
-                raise IntegrityError(f"the file {why}", layer=self.where, path=readable(path)) from error
-            raise store_error(error, "cannot open the file", path, self.where) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise IntegrityError("the file is no ordinary file", layer=self.where, path=readable(path))
-        return descriptor
+        return self._opened(parent, leaf)[0]
 
     def link(
         self, source: Door, source_parent: bytes, source_leaf: bytes, parent: bytes, leaf: bytes, *, size: int
@@ -144,9 +133,9 @@ class Door:
         permitted. Raises NameTakenError, NameRefusedError, StoreError, and IntegrityError when the source is not the
         file it should be.
         """
-        old, new = source.open(source_parent, source_leaf), _join(parent, leaf)
+        old, meant = source._opened(source_parent, source_leaf)
+        new = _join(parent, leaf)
         try:
-            meant = os.fstat(old)
             if meant.st_size != size:
                 raise IntegrityError(
                     f"the file has {meant.st_size} bytes instead of {size}",
@@ -213,6 +202,21 @@ class Door:
             return True
         os.unlink(leaf, dir_fd=here)
         return False
+
+    def _opened(self, parent: bytes, leaf: bytes) -> tuple[int, os.stat_result]:
+        path = _join(parent, leaf)
+        try:
+            descriptor = os.open(_checked(leaf), READ_FLAGS, dir_fd=self.directory(parent))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                why = "is missing" if error.errno == errno.ENOENT else "is no ordinary file"
+                raise IntegrityError(f"the file {why}", layer=self.where, path=readable(path)) from error
+            raise store_error(error, "cannot open the file", path, self.where) from error
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise IntegrityError("the file is no ordinary file", layer=self.where, path=readable(path))
+        return descriptor, status
 
     def _shrink(self, count: int) -> None:
         while len(self._open) > count:

@@ -25,7 +25,7 @@ from wclayer.formats.tar.reader import (
     security_descriptor,
     wrapped_time,
 )
-from wclayer.model import AlternateStream, Entry, HardLink, Metadata, Stream
+from wclayer.model import AlternateStream, Buffer, Entry, HardLink, Metadata, Stream
 from wclayer.ntfs import backup
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY
 from wclayer.ntfs.ea import ExtendedAttribute, decode_eas, encode_eas
@@ -251,9 +251,9 @@ class AddOperation:
     change_time: int
     size: int
     copy_as: str | None
-    _copy: Callable[[Callable[[bytes], object]], None] = field(repr=False)
+    _copy: Callable[[Callable[[Buffer], object]], None] = field(repr=False)
 
-    def copy_to(self, write: Callable[[bytes], object]) -> None:
+    def copy_to(self, write: Callable[[Buffer], object]) -> None:
         """Write the whole backup stream; call it once, before the next operation is asked for."""
         self._copy(write)
 
@@ -345,7 +345,7 @@ class _Import:
             self.copy(lambda _data: None)
         return self.following
 
-    def copy(self, write: Callable[[bytes], object]) -> None:
+    def copy(self, write: Callable[[Buffer], object]) -> None:
         self.done = True
         member, pax = self.member, self.member.pax
         out = backup.BackupStreamWriter(write)
@@ -375,4 +375,4 @@ class _Import:
 
     def body(self, member: Member, out: backup.BackupStreamWriter) -> None:
         for piece in Stream(member.size, self.members.body, member.ranges).pieces():
-            out.write(bytes(piece))
+            out.write(piece)

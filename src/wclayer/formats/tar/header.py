@@ -139,7 +139,7 @@ def _parse_fields(block: bytes) -> RawHeader:
 
 
 def _gnu_times(block: bytes) -> tuple[bytes, int | None, int | None]:
-    """Access and change time of a GNU header; where they make no sense the field is a prefix, as some writers had it."""
+    """Prefix, access and change time of a GNU header: times, or else the prefix that some writers put there."""
     try:
         return (
             b"",
@@ -211,7 +211,7 @@ def build_block(
     prefix: bytes = b"",
     devices: bool = True,
 ) -> bytes:
-    """One ustar block as Go writes it. ``mtime`` is in whole seconds; ``devices`` False leaves the device numbers NUL."""
+    """One ustar block as Go writes it. ``mtime`` is in whole seconds; without ``devices`` their numbers are NULs."""
     head = b"".join(
         (_field(name, 100), _octal(mode, 8), _IDS, _octal(size, 12), _octal(mtime, 12)),
     )

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from wclayer.errors import FormatError, LimitError
+from wclayer.errors import FormatError, LimitError, WclayerError
 from wclayer.formats.tar.header import BLOCK, GNU, ZERO_BLOCK, RawHeader, extension_size, parse_block
 from wclayer.formats.tar.pax import MAX_RECORDS, parse_integer, parse_records, parse_time, record_pairs
 from wclayer.formats.tar.slabs import SlabStream
 from wclayer.formats.tar.sparse import REPEATED, Ranges, checked, join_pairs, old_gnu_map, pax_map
+from wclayer.ntfs.names import decode_wtf8
 
 __all__ = ["HeaderRecorder", "Member", "Members", "merge_records"]
 
@@ -80,9 +81,14 @@ class Members:
 
     The body of the current member is read with :meth:`body`; one that was not read is passed over when the next member
     is asked for. A ``recorder`` is told everything else, and is told of the bodies where they were.
+
+    After the last member ``end_marked`` tells whether the archive says that it ends there, and ``dangling`` whether
+    extended headers came last, which belong to nothing.
     """
 
     def __init__(self, stream: SlabStream, recorder: HeaderRecorder | None = None) -> None:
+        self.end_marked = True
+        self.dangling = False
         self._stream = stream
         self._recorder = recorder
         self._upto = stream.upto if recorder is None else self._recorded_upto
@@ -98,44 +104,57 @@ class Members:
 
     def next(self) -> Member | None:
         """The next member, None at the end of the archive. Raises FormatError for a malformed archive."""
-        if self._left or self._padding:
-            self._finish_body()
-        self._current = None
-        pax = _NO_RECORDS
-        long_name = long_link = b""
-        block = self._upto(BLOCK)
-        while True:
-            if len(block) == BLOCK and block[156] == _EXTENDED and (size := extension_size(block)) >= 0:
-                data, block = self._special(size, BLOCK)
-                pax = _records(data)
-                continue
-            header = self._header(block)
-            if header is None:
-                return None
-            kind = header.type
-            if kind not in _MODIFIERS:
-                break
-            data, block = self._special(header.size, BLOCK)
-            if kind == _EXTENDED:
-                pax = _records(data)
-            elif kind == _LONG_NAME:
-                long_name = data.partition(b"\0")[0]
-            else:
-                long_link = data.partition(b"\0")[0]
-        if kind == _GLOBAL:
-            return self._global(header)
-        member = self._current = Member(header, pax, self._ordinal)
-        self._ordinal += 1
-        if pax:
-            merge_records(member, pax)
-        if long_name:
-            member.name = long_name
-        if long_link:
-            member.linkname = long_link
-        if not kind:
-            member.type = kind = _FOLDER if member.name.endswith(b"/") else _FILE
-        self._open_body(member, kind)
+        previous = self._current
+        try:
+            if self._left or self._padding:
+                self._finish_body()
+            self._current = None
+            pax = _NO_RECORDS
+            long_name = long_link = b""
+            block = self._upto(BLOCK)
+            while True:
+                if len(block) == BLOCK and block[156] == _EXTENDED and (size := extension_size(block)) >= 0:
+                    data, block = self._special(size, BLOCK)
+                    pax = _records(data)
+                    continue
+                header = self._header(block)
+                if header is None:
+                    self.dangling = bool(pax or long_name or long_link)
+                    return None
+                kind = header.type
+                if kind not in _MODIFIERS:
+                    break
+                data, block = self._special(header.size, BLOCK)
+                if kind == _EXTENDED:
+                    pax = _records(data)
+                elif kind == _LONG_NAME:
+                    long_name = data.partition(b"\0")[0]
+                else:
+                    long_link = data.partition(b"\0")[0]
+            if kind == _GLOBAL:
+                return self._global(header)
+            member = self._current = Member(header, pax, self._ordinal)
+            self._ordinal += 1
+            if pax:
+                merge_records(member, pax)
+            if long_name:
+                member.name = long_name
+            if long_link:
+                member.linkname = long_link
+            if not kind:
+                member.type = kind = _FOLDER if member.name.endswith(b"/") else _FILE
+            self._open_body(member, kind)
+        except WclayerError as error:
+            raise self._placed(error, previous) from None
         return member
+
+    def _placed(self, error: WclayerError, previous: Member | None) -> WclayerError:
+        """``error`` with its place: the member it is about, or the one behind which nothing could be read."""
+        if self._current is not None:
+            return error.locate(path=decode_wtf8(self._current.name))
+        if previous is not None:
+            error.message += f", behind {decode_wtf8(previous.name)}"
+        return error
 
     def keep_body_as_header(self, member: Member) -> None:
         """Treat the body of a member that becomes no file as header bytes. LimitError when it is over a megabyte."""
@@ -156,12 +175,15 @@ class Members:
             self._body_recorded = True
             for offset, count in member.ranges if member.ranges is not None else ((0, length),):
                 self._recorder.body(member.ordinal, offset, count)
-        return self._pieces(length)
+        return self._pieces(member, length)
 
-    def _pieces(self, length: int) -> Iterator[memoryview]:
-        for piece in self._stream.pieces(length):
-            self._left -= len(piece)
-            yield piece
+    def _pieces(self, member: Member, length: int) -> Iterator[memoryview]:
+        try:
+            for piece in self._stream.pieces(length):
+                self._left -= len(piece)
+                yield piece
+        except WclayerError as error:
+            raise error.locate(path=decode_wtf8(member.name)) from None
 
     # ------------------------------------------------------------------ headers
 
@@ -181,6 +203,7 @@ class Members:
         """``block`` parsed, or None when it is, or is missing because of, the end of the archive."""
         if len(block) != BLOCK:
             if not block:
+                self.end_marked = False
                 return None
             raise FormatError("the archive ends inside a header", kind="unexpected-eof")
         if not block[0] and block == ZERO_BLOCK:

@@ -32,7 +32,7 @@ MAX_RECORDS = 1 << 20
 
 _INTEGER = re.compile(rb"[+-]?[0-9]+").fullmatch
 _MAX_DIGITS = 4000
-_SCALES = tuple(10 ** (9 - places) for places in range(10))
+_SCALES: tuple[int, ...] = tuple(10 ** (9 - places) for places in range(10))
 _NO_NUL = (b"path", b"linkpath", b"uname", b"gname")
 
 # ``LEN KEY`` of records met before, with the key and the length of the line: headers repeat a few dozen of them.
@@ -46,22 +46,25 @@ def parse_records(data: bytes) -> dict[bytes, bytes]:
     if not data or data[-1] != 0x0A or b"\0" in data:
         return dict(record_pairs(data))
     records: dict[bytes, bytes] = {}
-    known = _known_prefixes.get
+    known = _known_prefixes
     for line in data[:-1].split(b"\n"):
         prefix, _, value = line.partition(b"=")
-        found = known(prefix) or _learn(prefix, len(line))
-        if found is None or found[1] != len(line):
+        try:
+            key, size = known[prefix]
+        except KeyError:
+            key, size = _learn(prefix, len(line))
+        if size != len(line):
             # The value of some record holds a line end, or something is wrong.
             return dict(record_pairs(data))
-        records[found[0]] = value
+        records[key] = value
     return records
 
 
-def _learn(prefix: bytes, size: int) -> tuple[bytes, int] | None:
-    """Key and line length that ``LEN KEY`` stands for; None unless that is a record without its line end."""
+def _learn(prefix: bytes, size: int) -> tuple[bytes, int]:
+    """Key and line length that ``LEN KEY`` stands for; a length of -1 unless that is a record without its line end."""
     length, _, key = prefix.partition(b" ")
     if not key or len(prefix) > _MAX_PREFIX or not length.isdigit() or int(length) != size + 1 or size <= len(prefix):
-        return None
+        return b"", -1
     if len(_known_prefixes) >= _MAX_PREFIXES:
         _known_prefixes.clear()
     found = _known_prefixes[prefix] = (key, size)

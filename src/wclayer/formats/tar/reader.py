@@ -57,7 +57,7 @@ _KNOWN_RECORDS = frozenset(
 _BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
 _MODE_TYPE, _MODE_FOLDER_WITH_STREAM = 0o170000, 0o140000
 _EPOCH = filetime.UNIX_EPOCH_TICKS
-_MAX_DESCRIPTORS = 1 << 14
+_MAX_DESCRIPTORS, _MAX_DESCRIPTOR = 1 << 12, 1 << 12
 _MAX_EA_NAME, _MAX_EA_VALUE = 0xFF, 0xFFFF
 _SHORT_PATH = 16000
 
@@ -88,7 +88,7 @@ class TarLayerReader:
         self.faithful = policy == "faithful"
         self.size = 0
         self._descriptors: dict[bytes, bytes] = {}
-        self._folder = ""
+        self._folder: str | None = None  # never "", for "/a" is in that folder too
         self._owner = ""
 
     def __iter__(self) -> Iterator[LayerItem]:
@@ -100,6 +100,10 @@ class TarLayerReader:
                 raise error.locate(path=decode_wtf8(member.name)) from None
             if item is not None:
                 yield item
+        if not self.members.end_marked:
+            self.notices.add("no-end-mark", "", "the archive ends without an end mark: it may be cut short")
+        if self.members.dangling:
+            self.notices.add("header-without-entry", "", "the archive ends behind an extended header of no entry")
 
     def _item(self, member: Member) -> LayerItem | None:
         try:
@@ -116,7 +120,7 @@ class TarLayerReader:
                 text = text.rstrip("/")
                 folder, _, base = text.rpartition("/")
             if base.startswith(".wh."):
-                return self._tombstone(member, folder, base[4:])
+                return self._tombstone(member, folder, text[: -len(base)], base[4:])
             if kind == _GLOBAL:
                 self.notices.add("global-header", text, "a global extended header applies to nothing; kept as is")
                 return None
@@ -139,7 +143,7 @@ class TarLayerReader:
             self.notices.add("name-not-win32", path, reason)
         if base.startswith(".wh."):
             self.notices.add("name-like-whiteout", path, "a file whose name says whiteout; no tar spells it otherwise")
-        if not folder or path_notice(folder) is None:
+        if folder and path_notice(folder) is None:
             self._folder = folder
 
     def _text(self, name: bytes, member: Member) -> str:
@@ -150,14 +154,14 @@ class TarLayerReader:
 
     # ------------------------------------------------------------------ the four kinds of item
 
-    def _tombstone(self, member: Member, folder: str, name: str) -> Tombstone:
+    def _tombstone(self, member: Member, folder: str, before: str, name: str) -> Tombstone:
         if member.stored:
             self.members.keep_body_as_header(member)
         if name in ("", ".", ".."):
             raise UnsafeEntryError(f"a whiteout of {name!r} would delete the folder it is in, or one above it")
         if name == ".wh..opq":
             self.notices.add("opaque-whiteout", folder, "opaque whiteouts mean nothing to Windows; kept as a deletion")
-        path = checked_path(f"{folder}/{name}" if folder else name)
+        path = checked_path(before + name)
         if not path.startswith(("Files/", "UtilityVM/Files/")):
             self.notices.add("tombstone-outside", path, "Windows deletes only below Files and UtilityVM/Files")
         self._owner = ""
@@ -173,7 +177,11 @@ class TarLayerReader:
         return AlternateStream(path, name, self._stream(member), member.ordinal)
 
     def _hard_link(self, member: Member, path: str) -> HardLink:
-        target = checked_path(self._text(member.linkname, member))
+        target = self._text(member.linkname, member)
+        try:
+            target = checked_path(target)
+        except UnsafeEntryError as error:
+            raise UnsafeEntryError(f"a hard link to {target}: {error.message}", path=path) from error
         self._owner = ""
         return HardLink(path, target, self._basic(member), member.ordinal)
 
@@ -231,20 +239,19 @@ class TarLayerReader:
             attributes = parse_attributes(text)
         else:
             attributes = FILE_ATTRIBUTE_DIRECTORY if member.type == _FOLDER else 0
-        times = (
-            parse_time(created) if created is not None else None,
-            member.atime,
-            member.mtime,
-            member.ctime,
-        )
+        creation = parse_time(created) if created is not None else None
         if self.faithful:
+            access, write, change = member.atime, member.mtime, member.ctime
             return Metadata(
                 attributes,
-                *[t if t is None else t // 100 + _EPOCH if t >= 0 else _EPOCH - -t // 100 for t in times],
+                creation // 100 + _EPOCH if creation and creation > 0 else exact_time(creation),
+                access // 100 + _EPOCH if access and access > 0 else exact_time(access),
+                write // 100 + _EPOCH if write and write > 0 else exact_time(write),
+                change // 100 + _EPOCH if change and change > 0 else exact_time(change),
             )
         return Metadata(
             attributes,
-            wrapped_time(times[0] if created is not None else member.mtime),
+            wrapped_time(creation if created is not None else member.mtime),
             wrapped_time(member.atime),
             wrapped_time(member.mtime),
             wrapped_time(member.ctime),
@@ -259,9 +266,11 @@ class TarLayerReader:
 
     def _descriptor(self, raw: bytes) -> bytes:
         """The decoded descriptor, remembered: layers repeat a few dozen of them thousands of times."""
-        if len(self._descriptors) >= _MAX_DESCRIPTORS:
-            self._descriptors.clear()
-        descriptor = self._descriptors[raw] = decode_base64(raw, "security descriptor")
+        descriptor = decode_base64(raw, "security descriptor")
+        if len(raw) <= _MAX_DESCRIPTOR:
+            if len(self._descriptors) >= _MAX_DESCRIPTORS:
+                self._descriptors.clear()
+            self._descriptors[raw] = descriptor
         return descriptor
 
 
@@ -322,7 +331,7 @@ def security_descriptor(pax: dict[bytes, bytes]) -> bytes | None:
     text = pax.get(SDDL)
     if text is None:
         return None
-    from wclayer.ntfs import security, sddl  # noqa: PLC0415 - rare, and not small
+    from wclayer.ntfs import sddl, security  # rare, and not small
 
     descriptor = sddl.from_sddl(text.decode("utf-8", "replace"))
     return security.build(descriptor, order="acl-first")  # the order in which Windows builds it

@@ -16,7 +16,7 @@ from typing import Self
 from wclayer.errors import FormatError, UnsupportedError, WclayerError
 from wclayer.formats.tar.header import BLOCK, build_block
 from wclayer.formats.tar.lexical import clean, join
-from wclayer.formats.tar.pax import format_time, join_records
+from wclayer.formats.tar.pax import GO_ZERO_TIME, format_time, join_records
 from wclayer.formats.tar.reader import EA_FLAGS, Policy
 from wclayer.model import (
     AlternateStream,
@@ -41,8 +41,9 @@ _LAST_IN_HEADER = (1 << 33) * _SECOND
 _BIG = 8**11
 _DATA_SUFFIX = ":$DATA"
 _ZEROS = bytes(BLOCK)
+_NO_TIME = b"%d" % (GO_ZERO_TIME // _SECOND)
 _OUTSIDE_ASCII = bytes(range(0x80, 0x100)) + b"\0"
-_MAX_DESCRIPTORS = 1 << 14
+_MAX_DESCRIPTORS, _MAX_DESCRIPTOR = 1 << 12, 1 << 12
 
 Records = list[tuple[bytes, bytes]]
 
@@ -100,11 +101,12 @@ class TarLayerWriter:
 
     def _entry(self, entry: Entry) -> None:
         if entry.file_id is not None:
-            first = self._names_by_id.setdefault(entry.file_id, entry.path)
-            if first != entry.path:
+            first = self._names_by_id.get(entry.file_id)
+            if first is not None:
                 self._hard_link(entry.path, first, entry.metadata)
                 self._streams_written_with = entry.path
                 return
+            self._names_by_id[entry.file_id] = entry.path
         metadata, data = entry.metadata, entry.data
         size = data.size if data is not None else entry.reported_size
         mode, kind = 0, b"0"
@@ -115,41 +117,54 @@ class TarLayerWriter:
         linkname = b""
         if metadata.reparse is not None:
             mode, kind = mode | _MODE_REPARSE, b"2"
-            target = reference_target(metadata.reparse) if not self._faithful else link_target(metadata.reparse)
-            linkname = encode_wtf8(target)
-        records = self._vendor_records(metadata)
-        self._header(encode_wtf8(entry.path), kind, mode, size, linkname, metadata, records)
+            linkname = encode_wtf8(self._target(entry.path, metadata.reparse))
+        self._header(self._name(entry.path), kind, mode, size, linkname, metadata, self._vendor_records(entry))
         self._owner, self._owner_mode = entry, mode
         if data is not None:
             self._body(data, size if kind == b"0" else 0)
         elif size and kind == b"0":
             raise FormatError(f"a reported size of {size} bytes and no data", kind="data-too-short")
 
+    def _target(self, path: str, reparse: bytes) -> str:
+        """The target of a link, of which a tar holds nothing else."""
+        target = link_target(reparse) if self._faithful else reference_target(reparse)
+        if build_link(target, mount_point=tag_of(reparse) == IO_REPARSE_TAG_MOUNT_POINT) != reparse:
+            self._notices.add("reparse-rebuilt", path, "of this link only the target is kept; importing makes another")
+        return target
+
     def _alternate_stream(self, item: AlternateStream) -> None:
         owner = self._owner
         if owner is None and item.path == self._streams_written_with:
             return
-        if item.data.ranges is not None and not self._faithful:
-            raise UnsupportedError("a sparse alternate stream, which the reference cannot write")
-        if owner is None or owner.path != item.path:
-            if not self._faithful:
-                raise FormatError("an alternate stream that does not follow its file", kind="stream-apart")
-            metadata, mode = Metadata(), _MODE_STREAM
+        metadata, mode = Metadata(), _MODE_STREAM
+        if owner is not None and owner.path == item.path:
+            metadata, mode = owner.metadata, self._owner_mode
+        elif self._faithful:
             self._notices.add("stream-apart", item.path, f"stream {item.name} does not follow its file")
         else:
-            metadata, mode = owner.metadata, self._owner_mode
-        name = encode_wtf8(item.path + item.name.removesuffix(_DATA_SUFFIX))
-        self._header(name, b"0", mode, item.data.size, b"", metadata, [])
+            raise FormatError("an alternate stream that does not follow its file", kind="stream-apart")
+        name = item.name.removesuffix(_DATA_SUFFIX)
+        if self._faithful:
+            checked_stream_name(name)
+        elif item.data.ranges is not None:
+            raise UnsupportedError("a sparse alternate stream, which the reference cannot write")
+        elif owner is not None and owner.data is None:
+            self._notices.add("stream-lost", item.path, f"stream {item.name} of something without data is not exported")
+            return
+        self._header(encode_wtf8(item.path + name), b"0", mode, item.data.size, b"", metadata, [])
         self._body(item.data, item.data.size)
 
     def _hard_link(self, path: str, target: str, metadata: Metadata) -> None:
         basic = self._basic_records(metadata)
-        self._header(encode_wtf8(path), b"1", _MODE_HARD_LINK, 0, encode_wtf8(target), metadata, basic)
+        self._header(self._name(path), b"1", _MODE_HARD_LINK, 0, self._name(target), metadata, basic)
         self._owner = None
 
     def _tombstone(self, item: Tombstone) -> None:
-        folder, slash, base = item.path.rpartition("/")
-        name = posixpath.normpath(encode_wtf8(f"{folder}{slash}.wh.{base}"))
+        at = item.path.rfind("/") + 1
+        base = item.path[at:] or item.path.rstrip("/").rpartition("/")[2]
+        if self._faithful and item.path[at:] in ("", ".", ".."):
+            raise FormatError("a deletion that names no file", kind="tombstone")
+        name = clean(encode_wtf8(f"{item.path[:at]}.wh.{base}"))
         self._owner = None
         if _is_ascii(name):
             if len(name) <= 100:
@@ -161,6 +176,16 @@ class TarLayerWriter:
                 return
         self._records(name, [(b"path", name)])
         self._write(build_block(_ascii(name), b"0"))
+
+    def _name(self, path: str) -> bytes:
+        """The name of an entry. Raises FormatError for one that would be read as something else."""
+        if self._faithful and (":" in path or "\\" in path):
+            raise FormatError("a colon or a backslash in a path means something else in a layer", kind="entry-name")
+        if ".wh." in path and path.rpartition("/")[2].startswith(".wh."):
+            if self._faithful:
+                raise FormatError("a file of this name would be read as a deletion", kind="entry-name")
+            self._notices.add("name-like-whiteout", path, "a file of this name is read as a deletion")
+        return encode_wtf8(path)
 
     # ------------------------------------------------------------------ headers
 
@@ -181,10 +206,13 @@ class TarLayerWriter:
             records.append((b"atime", format_time(atime)))
         if ctime is not None:
             records.append((b"ctime", format_time(ctime)))
+        if kind == b"0" and name.endswith(b"/"):
+            raise FormatError("the name of a file ends in a slash", kind="entry-name")
         plain_name = _is_ascii(name)
         if linkname and (len(linkname) > 100 or not _is_ascii(linkname)):
             records.append((b"linkpath", linkname))
         if mtime is None:
+            records.append((b"mtime", _NO_TIME))
             mtime = 0
         elif mtime % _SECOND or not 0 <= mtime < _LAST_IN_HEADER:
             records.append((b"mtime", format_time(mtime)))
@@ -208,8 +236,8 @@ class TarLayerWriter:
     def _records(self, name: bytes, records: Records) -> None:
         """The extended header block and its records, which arrive sorted by key."""
         data = join_records(records)
-        folder, _, base = name.rpartition(b"/")
-        head = _ascii(_join(folder, b"PaxHeaders.0", base))[:100].rstrip(b"/")
+        at = name.rfind(b"/") + 1
+        head = _ascii(join(name[:at], b"PaxHeaders.0", name[at:]))[:100].rstrip(b"/")
         self._write(build_block(head, b"x", size=len(data), devices=False))
         self._write(data + _ZEROS[: -len(data) % BLOCK])
 
@@ -225,33 +253,36 @@ class TarLayerWriter:
         records.append((b"MSWINDOWS.fileattr", b"%d" % metadata.attributes))
         return records
 
-    def _vendor_records(self, metadata: Metadata) -> Records:
+    def _vendor_records(self, entry: Entry) -> Records:
         """All records whose keys are in upper case, in order."""
+        metadata = entry.metadata
         records = self._basic_records(metadata)
         if metadata.reparse is not None and tag_of(metadata.reparse) == IO_REPARSE_TAG_MOUNT_POINT:
             records.append((b"MSWINDOWS.mountpoint", b"1"))
         if metadata.security_descriptor is not None:
             records.append((b"MSWINDOWS.rawsd", self._base64(metadata.security_descriptor)))
         if metadata.extended_attributes:
-            self._extended_attributes(metadata, records)
+            self._extended_attributes(entry, records)
         return records
 
-    def _extended_attributes(self, metadata: Metadata, records: Records) -> None:
-        values = {ea.name: ea.value for ea in metadata.extended_attributes}
-        flags = {ea.name: ea.flags for ea in metadata.extended_attributes if ea.flags}
+    def _extended_attributes(self, entry: Entry, records: Records) -> None:
+        values = {ea.name: ea.value for ea in entry.metadata.extended_attributes}
+        flags = {ea.name: ea.flags for ea in entry.metadata.extended_attributes if ea.flags}
         records += [(b"MSWINDOWS.xattr." + name, b64encode(values[name])) for name in sorted(values)]
         if self._faithful:
             records += [(EA_FLAGS + name, b"%d" % flags[name]) for name in sorted(flags)]
+        elif flags:
+            self._notices.add("ea-flags-lost", entry.path, "flags of extended attributes have no place in this tar")
 
     def _base64(self, descriptor: bytes) -> bytes:
-        known = self._descriptors
-        try:
-            return known[descriptor]
-        except KeyError:
-            if len(known) >= _MAX_DESCRIPTORS:
-                known.clear()
-            text = known[descriptor] = b64encode(descriptor)
-            return text
+        text = self._descriptors.get(descriptor)
+        if text is None:
+            text = b64encode(descriptor)
+            if len(descriptor) <= _MAX_DESCRIPTOR:
+                if len(self._descriptors) >= _MAX_DESCRIPTORS:
+                    self._descriptors.clear()
+                self._descriptors[descriptor] = text
+        return text
 
     def _nanoseconds(self, ticks: int | None) -> int | None:
         """A FILETIME in nanoseconds since 1970: exact, or wrapped as 64-bit nanoseconds are."""
@@ -284,13 +315,6 @@ def _is_ascii(text: bytes) -> bool:
 def _ascii(text: bytes) -> bytes:
     """``text`` without the bytes that a ustar field cannot hold."""
     return text if _is_ascii(text) else text.translate(None, _OUTSIDE_ASCII)
-
-
-def _join(folder: bytes, middle: bytes, base: bytes) -> bytes:
-    """The lexically cleaned path ``folder/middle/base``, as Go's ``path.Join`` gives it."""
-    joined = b"/".join(part for part in (folder, middle, base) if part)
-    cleaned = posixpath.normpath(joined)
-    return cleaned[1:] if cleaned.startswith(b"//") else cleaned
 
 
 def _split_point(name: bytes) -> int:
