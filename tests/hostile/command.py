@@ -98,7 +98,7 @@ def run(*arguments: str | Path, timeout: float = 120, **options: Any) -> Outcome
 
 # An interpreter in the home of root cannot be started by anyone else. So it is started by root, imports what it will
 # need, and only then becomes somebody else.
-_AS_SOMEBODY = """
+AS_SOMEBODY = """
 import importlib, os, pkgutil, sys
 import wclayer
 for found in pkgutil.walk_packages(wclayer.__path__, "wclayer."):
@@ -116,7 +116,7 @@ raise SystemExit(main(sys.argv[2:]))
 def run_as(uid: int, *arguments: str | Path, timeout: float = 120, **options: Any) -> Outcome:
     """The command as another user; for root only."""
     done = subprocess.run(
-        [sys.executable, "-c", _AS_SOMEBODY, str(uid), *map(str, arguments)],
+        [sys.executable, "-c", AS_SOMEBODY, str(uid), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -34,7 +34,6 @@ ARCHIVES: list[tuple[str, str, Callable[[], bytes]]] = (
             ("hard", lambda name, target: member(name, LINK, linkname=target)),
         )
         for title, target in (
-            ("absolute", "/etc/passwd"),
             ("out", "../../../../evil/sentinel"),
             ("out-of-folder", "../../../evil"),
             ("to-itself", _BLOB if kind == "hard" else _BLOB.rpartition("/")[2]),
@@ -42,6 +41,7 @@ ARCHIVES: list[tuple[str, str, Callable[[], bytes]]] = (
         )
     ]
     + [
+        ("symbolic-link-absolute", "oci-archive", lambda: archive(*_without(""), archive_link(_BLOB, "/etc/passwd"))),
         (
             "symbolic-index",
             "oci-archive",

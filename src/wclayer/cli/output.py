@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import click
-
-if TYPE_CHECKING:
-    from wclayer.model import Notice
 
 __all__ = [
     "QUIET",
@@ -32,6 +29,19 @@ QUIET, VERBOSE = "wclayer.quiet", "wclayer.verbose"
 
 _FIRST = 5
 _LISTED = 100
+
+
+class Notice(Protocol):
+    """Something odd about a layer: a code, the path it concerns, and a sentence."""
+
+    @property
+    def code(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def detail(self) -> str: ...
 
 
 def write_json(schema: str, document: Mapping[str, Any], *, err: bool = False) -> None:

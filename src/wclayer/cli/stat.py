@@ -80,9 +80,8 @@ def _lines(about: Description) -> list[tuple[str, str]]:
     if security is None:
         lines.append(("Security", "no descriptor"))
     else:
-        lines.append(
-            ("Security", security["sddl"] if security["sddl"] is not None else f"damaged: {security['damaged']}")
-        )
+        damaged = security["damaged"]
+        lines.append(("Security", security["sddl"] if damaged is None else f"damaged: {damaged}"))
     lines += [
         ("EA", f"{ea['name']} ({ea['size']} bytes, flags 0x{ea['flags']:02X}): {ea['value']}")
         for ea in about.extended_attributes

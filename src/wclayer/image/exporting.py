@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from wclayer.formats.tar import TarLayerWriter
 from wclayer.image.chain import find_parents
 from wclayer.image.target import layer_place
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
+from wclayer.image.whole import new_file
 from wclayer.model import Notice, Notices, copy_layer
 from wclayer.oci import CompressedWriter, Digest
 
@@ -139,18 +139,12 @@ def _output(output: str) -> Iterator[FileIO]:
             yield file
         return
     path = Path(output)
+    if not path.exists() or path.is_file():
+        with new_file(path) as file:
+            yield file
+        return
     try:
-        if path.exists() and not path.is_file():
-            with path.open("wb", buffering=0) as file:
-                yield file
-            return
-        temporary = path.with_name(f".wclayer-{secrets.token_hex(8)}.part")
-        try:
-            with temporary.open("xb", buffering=0) as file:
-                yield file
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with path.open("wb", buffering=0) as file:
+            yield file
     except OSError as error:
         raise StoreError(f"cannot write {output}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""One layer tar becomes one layer folder: inflated, hashed, parsed and written in one pass, committed if all is right."""
+"""One layer tar becomes one layer folder: inflated, hashed, parsed, written in one pass, committed if all is right."""
 
 from __future__ import annotations
 

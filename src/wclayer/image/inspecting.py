@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def _document(
 def _image(image: Image) -> dict[str, Any]:
     known = [layer.diff_id for layer in image.layers if layer.diff_id]
     chain = chain_ids(known) if len(known) == len(image.layers) else [None] * len(image.layers)
-    layers = []
+    layers: list[dict[str, Any]] = []
     for layer, chain_id in zip(image.layers, chain, strict=True):
         descriptor = layer.descriptor
         layers.append(
@@ -103,9 +104,10 @@ def _unpacked(image: UnpackedImage) -> dict[str, Any]:
 
 
 def _folders(base_first: Iterable[LayerFolder]) -> list[dict[str, Any]]:
-    layers = []
-    for index, folder in enumerate(base_first):
-        with folder:
+    layers: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        opened = [stack.enter_context(folder) for folder in base_first]
+        for index, folder in enumerate(opened):
             facts = folder.facts
             layers.append(
                 {

@@ -92,7 +92,8 @@ class Stacking:
             if deleted or files:
                 break
         if is_real:
-            layer, node = next((part for part in parts if not part[1].is_synthesised), parts[0])
+            real = [part for part in parts if self._is_real(*part)]
+            layer, node = next((part for part in real if not part[1].is_synthesised), real[0])
             shown.insert(0, Stacked(layer, node, tuple(parts)))
         return shown
 

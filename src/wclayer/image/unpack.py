@@ -30,8 +30,8 @@ from wclayer.image.unpacked import (
     chain_ids,
     locked,
     refuse_others,
-    write_atomically,
 )
+from wclayer.image.whole import new_file
 from wclayer.oci import Digest, Image, LayerBlob, Limits, open_image
 from wclayer.oci.platforms import format_platform
 
@@ -149,10 +149,10 @@ def _number(value: object) -> int:
 
 def _write_documents(folder: Path, image: Image, layers: list[ImportedLayer], chain: list[Path]) -> None:
     if image.manifest is not None:
-        write_atomically(folder / MANIFEST_FILE, image.manifest.raw)
+        _write(folder / MANIFEST_FILE, image.manifest.raw)
     if image.config is not None:
-        write_atomically(folder / CONFIG_FILE, image.config.raw)
-    write_atomically(folder / CHAIN_FILE, layer_chain_text(path.absolute() for path in chain))
+        _write(folder / CONFIG_FILE, image.config.raw)
+    _write(folder / CHAIN_FILE, layer_chain_text(path.absolute() for path in chain))
     document = {
         "schema": SCHEMA,
         "reference": image.reference,
@@ -171,7 +171,14 @@ def _write_documents(folder: Path, image: Image, layers: list[ImportedLayer], ch
         ],
     }
     # Last: an unpacked image is one that has this file.
-    write_atomically(folder / IMAGE_FILE, json.dumps(document, indent=1).encode() + b"\n")
+    _write(folder / IMAGE_FILE, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with new_file(path) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
 
 
 class _Layers:

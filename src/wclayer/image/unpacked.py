@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from wclayer.errors import FormatError, NotFoundError, StoreError
+from wclayer.image.whole import sweep_files
 from wclayer.oci import Digest
 
 if sys.platform != "win32":
@@ -40,7 +40,6 @@ __all__ = [
     "locked",
     "refuse_others",
     "refuse_unfinished",
-    "write_atomically",
 ]
 
 CHAIN_FILE, IMAGE_FILE, LAYERS = "layerchain.json", "image.json", "layers"
@@ -99,7 +98,9 @@ class UnpackedImage:
 
 
 def refuse_others(folder: Path) -> None:
-    """Raise StoreError when ``folder`` holds anything that no unpacking put there."""
+    """StoreError when ``folder`` holds anything that no unpacking put there. What a killed one left is removed."""
+    for name in (MANIFEST_FILE, CONFIG_FILE, CHAIN_FILE, IMAGE_FILE):
+        sweep_files(folder / name)
     strangers = sorted({path.name for path in folder.iterdir()} - _OWN)
     if strangers:
         raise StoreError(
@@ -131,17 +132,3 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace ``path`` in one step. Raises StoreError; then it is as it was."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error

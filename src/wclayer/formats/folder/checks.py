@@ -47,8 +47,8 @@ def check_names(index: LayerIndex, notices: Notices) -> None:
 def attach_streams(builder: IndexBuilder, index: LayerIndex, notices: Notices) -> None:
     """Find the owners of the streams that did not follow them, and look for streams that come twice.
 
-    Raises UnsafeEntryError for the latter. Notices: ``stream-apart`` for a stream that stood elsewhere in the layer,
-    ``orphan-stream`` for one whose file this layer does not hold, ``case-collision``.
+    Raises UnsafeEntryError for the latter. Notices: ``orphan-stream`` for a stream whose file this layer does not hold,
+    ``case-collision``. That a stream stood elsewhere is for the reader of the source to notice.
     """
     found: list[tuple[int, int]] = []
     for number, owner, name in list(index.rows("SELECT id, owner, name FROM stream WHERE entry IS NULL ORDER BY id")):
@@ -58,7 +58,6 @@ def attach_streams(builder: IndexBuilder, index: LayerIndex, notices: Notices) -
             notices.add("orphan-stream", path, f"the stream {shown} belongs to a file that this layer does not hold")
         else:
             found.append((node.id, number))
-            notices.add("stream-apart", path, f"the stream {shown} does not follow its file {node.path}")
     builder.execute_many("UPDATE stream SET entry = ?, owner = NULL WHERE id = ?", found)
     for entry, owner, names in index.rows(
         "SELECT entry, owner, count(DISTINCT name) FROM stream GROUP BY entry, owner, key HAVING count(*) > 1"

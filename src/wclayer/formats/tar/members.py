@@ -63,13 +63,7 @@ class Member:
 
     def __init__(self, header: RawHeader, pax: dict[bytes, bytes], ordinal: int) -> None:
         self.header = header
-        self.name = header.name
-        self.linkname = header.linkname
-        self.type = header.type
-        self.size = header.size
-        self.mtime = header.mtime
-        self.atime = header.atime
-        self.ctime = header.ctime
+        self.name, _, self.size, self.mtime, self.type, self.linkname, _, _, self.atime, self.ctime = header
         self.pax = pax
         self.ordinal = ordinal
         self.stored = 0

@@ -54,7 +54,7 @@ _FILE, _LINK, _SYMLINK, _CHARACTER, _BLOCK, _FOLDER, _FIFO, _GLOBAL = b"0123456g
 _KNOWN_RECORDS = frozenset(
     (FILEATTR, RAWSD, CREATION_TIME, b"mtime", b"atime", b"ctime", b"path", b"linkpath", MOUNTPOINT, b"size")
 )
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?").fullmatch
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]*+={0,2}").fullmatch
 _MODE_TYPE, _MODE_FOLDER_WITH_STREAM = 0o170000, 0o140000
 _EPOCH = filetime.UNIX_EPOCH_TICKS
 _MAX_DESCRIPTORS, _MAX_DESCRIPTOR = 1 << 12, 1 << 12
@@ -182,6 +182,8 @@ class TarLayerReader:
             target = checked_path(target)
         except UnsafeEntryError as error:
             raise UnsafeEntryError(f"a hard link to {target}: {error.message}", path=path) from error
+        if not path or not target:
+            raise UnsafeEntryError("a hard link of the root of the layer, or to it")
         self._owner = ""
         return HardLink(path, target, self._basic(member), member.ordinal)
 
@@ -218,6 +220,8 @@ class TarLayerReader:
                 data = self._stream(member)
         if is_directory != bool(metadata.attributes & FILE_ATTRIBUTE_DIRECTORY) and FILEATTR in pax:
             self.notices.add("attributes-and-type", path, "its attributes and its type disagree about being a folder")
+        if not path and kind != _FOLDER:
+            raise UnsafeEntryError("the root of the layer can only be a folder")
         return Entry(path, metadata, is_directory=is_directory, data=data, ordinal=member.ordinal)
 
     def _stream(self, member: Member) -> Stream:
@@ -300,7 +304,7 @@ def parse_attributes(text: bytes) -> int:
 def decode_base64(text: bytes, what: str) -> bytes:
     """Standard padded base64 as Go decodes it: line ends anywhere, nothing else. FormatError (``base64``)."""
     text = text.replace(b"\r", b"").replace(b"\n", b"")
-    if not _BASE64(text):
+    if len(text) % 4 or not _BASE64(text):
         raise FormatError(f"the {what} is not base64", kind="base64")
     return binascii.a2b_base64(text)
 

@@ -185,7 +185,7 @@ class TarLayerWriter:
             if self._faithful:
                 raise FormatError("a file of this name would be read as a deletion", kind="entry-name")
             self._notices.add("name-like-whiteout", path, "a file of this name is read as a deletion")
-        return encode_wtf8(path)
+        return encode_wtf8(path) or b"./"
 
     # ------------------------------------------------------------------ headers
 
@@ -246,10 +246,9 @@ class TarLayerWriter:
         created = metadata.creation_time
         if created is None and not self._faithful:
             created = metadata.last_write_time
-        if created is not None:
-            nanoseconds = self._nanoseconds(created)
-            if nanoseconds is not None:
-                records.append((b"LIBARCHIVE.creationtime", format_time(nanoseconds)))
+        nanoseconds = self._nanoseconds(created)
+        if nanoseconds is not None:
+            records.append((b"LIBARCHIVE.creationtime", format_time(nanoseconds)))
         records.append((b"MSWINDOWS.fileattr", b"%d" % metadata.attributes))
         return records
 

@@ -1,0 +1,73 @@
+"""A file that comes into being whole, or not at all.
+
+It grows under a hidden name beside its own, locked, and is renamed when it is complete. What has such a name and no
+lock was left by a process that died; the next one to write the same file removes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+
+from wclayer.errors import StoreError
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["new_file", "sweep_files"]
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[FileIO]:
+    """A file that takes the name ``path``, durably, when the block ends without an error, in place of what was there.
+
+    Raises StoreError; then ``path`` is as it was.
+    """
+    stem = _stem(path.name)
+    temporary = path.with_name(f"{stem}{secrets.token_hex(8)}")
+    try:
+        sweep_files(path)
+        try:
+            with temporary.open("xb", buffering=0) as file:
+                _lock(file.fileno())
+                yield file
+                os.fsync(file.fileno())
+                temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+def sweep_files(path: Path) -> None:
+    """Remove what processes that died left of ``path``; raises OSError."""
+    is_leftover = re.compile(re.escape(_stem(path.name)) + "[0-9a-f]{16}").fullmatch
+    for other in path.parent.iterdir():
+        if is_leftover(other.name) and other.is_file() and not other.is_symlink():
+            try:
+                with other.open("rb") as file:
+                    if _lock(file.fileno()):
+                        other.unlink()
+            except FileNotFoundError:
+                continue  # complete meanwhile
+
+
+def _stem(name: str) -> str:
+    return f".{os.fsencode(name)[:128].decode('utf-8', 'ignore')}."
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file; False when another process holds it, or when it cannot be known."""
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
