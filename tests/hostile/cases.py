@@ -136,8 +136,8 @@ _LONG = [
 _EMPTY = [
     entry("nameless", header(b""), mentions="the path is empty"),
     entry("nameless-folder", header(b"", FOLDER), mentions="the path is empty"),
-    _named("file-that-is-the-root", ".", "the path is empty"),
-    _named("file-that-is-the-root-with-slash", "./", "the path is empty"),
+    _named("file-that-is-the-root", ".", "root"),
+    _named("file-that-is-the-root-with-slash", "./", "root"),
 ]
 
 _NULS = [
@@ -153,7 +153,6 @@ _WHITEOUTS = [
     _named("whiteout-of-dots", "Files/.wh..."),
     _named("whiteout-of-dots-at-the-top", ".wh..."),
     _named("whiteout-of-the-folder", "Files/.wh.."),
-    _named("whiteout-of-nothing", "Files/.wh."),
     _named("whiteout-in-dots", "../.wh.evil", "../evil"),
     _named("whiteout-with-backslash", "Files/.wh...\\..\\evil", "Files/..\\..\\evil"),
     _named("whiteout-of-a-stream", "Files/.wh.good.txt:s", "Files/good.txt:s"),

@@ -104,7 +104,9 @@ import wclayer
 for found in pkgutil.walk_packages(wclayer.__path__, "wclayer."):
     if not found.name.endswith("__main__"):
         importlib.import_module(found.name)
-import sqlite3, tarfile, tempfile
+import codecs, difflib, sqlite3, tarfile, tempfile
+for encoding in ("ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "unicode_escape"):
+    codecs.lookup(encoding)
 uid = int(sys.argv[1])
 os.setgroups([]); os.setgid(uid); os.setuid(uid)
 os.umask(0o022)

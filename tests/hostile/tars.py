@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 BLOCK = 512
 END = bytes(2 * BLOCK)
@@ -11,7 +12,7 @@ FILE, LINK, SYMLINK, CHARACTER, DEVICE, FOLDER, PIPE = (b"%d" % number for numbe
 USTAR = b"ustar\x0000"
 GNU = b"ustar  \0"
 
-Records = Mapping[str | bytes, str | bytes] | Iterable[tuple[str | bytes, str | bytes]]
+Records = Mapping[Any, str | bytes] | Iterable[tuple[str | bytes, str | bytes]]
 
 
 def as_bytes(text: str | bytes) -> bytes:
@@ -100,7 +101,7 @@ def member(
 ) -> bytes:
     """A member with everything it needs. Names that do not fit the header go into records."""
     name, linkname = as_bytes(name), as_bytes(linkname)
-    pax: dict[str | bytes, str | bytes] = dict(records or {})
+    pax: dict[Any, str | bytes] = dict(records or {})
     if len(name) > 100 or b"\0" in name or not name.isascii():
         pax.setdefault("path", name)
         name = b"long"

@@ -22,107 +22,104 @@ def _without(name: str) -> list[bytes]:
 
 _BLOB = "blobs/" + sha256(GOOD).replace(":", "/")
 
-ARCHIVES: list[tuple[str, str, Callable[[], bytes]]] = (
-    [
-        (
-            f"{kind}-link-{title}",
-            "oci-archive",
-            lambda maker=maker, target=target: archive(*_without(""), maker(_BLOB, target)),
-        )  # type: ignore[misc]
-        for kind, maker in (
-            ("symbolic", archive_link),
-            ("hard", lambda name, target: member(name, LINK, linkname=target)),
-        )
-        for title, target in (
-            ("out", "../../../../evil/sentinel"),
-            ("out-of-folder", "../../../evil"),
-            ("to-itself", _BLOB if kind == "hard" else _BLOB.rpartition("/")[2]),
-            ("backslash", "..\\..\\evil"),
-        )
-    ]
-    + [
-        ("symbolic-link-absolute", "oci-archive", lambda: archive(*_without(""), archive_link(_BLOB, "/etc/passwd"))),
-        (
-            "symbolic-index",
-            "oci-archive",
-            lambda: archive(*_without("index.json"), archive_link("index.json", "/etc/passwd")),
+ARCHIVES: list[tuple[str, str, Callable[[], bytes]]] = [
+    (
+        f"{kind}-link-{title}",
+        "oci-archive",
+        lambda maker=maker, target=target: archive(*_without(""), maker(_BLOB, target)),
+    )
+    for kind, maker in (
+        ("symbolic", archive_link),
+        ("hard", lambda name, target: member(name, LINK, linkname=target)),
+    )
+    for title, target in (
+        ("out", "../../../../evil/sentinel"),
+        ("out-of-folder", "../../../evil"),
+        ("to-itself", _BLOB if kind == "hard" else _BLOB.rpartition("/")[2]),
+        ("backslash", "..\\..\\evil"),
+    )
+] + [
+    ("symbolic-link-absolute", "oci-archive", lambda: archive(*_without(""), archive_link(_BLOB, "/etc/passwd"))),
+    (
+        "symbolic-index",
+        "oci-archive",
+        lambda: archive(*_without("index.json"), archive_link("index.json", "/etc/passwd")),
+    ),
+    (
+        "symbolic-marker",
+        "oci-archive",
+        lambda: archive(*_without("oci-layout"), archive_link("oci-layout", "../../x")),
+    ),
+    ("index-twice", "oci-archive", lambda: archive(*Layout([GOOD]).members(), file("index.json", b"{}"))),
+    ("index-twice-by-dot", "oci-archive", lambda: archive(*Layout([GOOD]).members(), file("./index.json", b"{}"))),
+    (
+        "index-twice-by-dots",
+        "oci-archive",
+        lambda: archive(*Layout([GOOD]).members(), file("x/../index.json", b"{}")),
+    ),
+    ("index-twice-absolute", "oci-archive", lambda: archive(*Layout([GOOD]).members(), file("/index.json", b"{}"))),
+    ("not-a-tar", "oci-archive", lambda: b"no tar " * 1000),
+    ("empty", "oci-archive", lambda: b""),
+    ("truncated", "oci-archive", lambda: archive(*Layout([GOOD]).members())[:3000]),
+    (
+        "docker-layer-link-absolute",
+        "docker-archive",
+        lambda: docker_archive([], archive_link("a/layer.tar", "/etc/passwd"), paths=["a/layer.tar"]),
+    ),
+    (
+        "docker-layer-link-out",
+        "docker-archive",
+        lambda: docker_archive([], archive_link("a/layer.tar", "../../evil/sentinel"), paths=["a/layer.tar"]),
+    ),
+    (
+        "docker-layer-link-in-a-circle",
+        "docker-archive",
+        lambda: docker_archive(
+            [],
+            archive_link("a/layer.tar", "../b/layer.tar"),
+            archive_link("b/layer.tar", "../a/layer.tar"),
+            paths=["a/layer.tar"],
         ),
-        (
-            "symbolic-marker",
-            "oci-archive",
-            lambda: archive(*_without("oci-layout"), archive_link("oci-layout", "../../x")),
+    ),
+    (
+        "docker-fewer-layers-than-diff-ids",
+        "docker-archive",
+        lambda: docker_archive([("a/layer.tar", GOOD)], paths=[]),
+    ),
+    (
+        "docker-more-layers-than-diff-ids",
+        "docker-archive",
+        lambda: docker_archive([("a/layer.tar", GOOD)], paths=["a/layer.tar"] * 2),
+    ),
+    (
+        "docker-layer-of-another-diff-id",
+        "docker-archive",
+        lambda: docker_archive([("a/layer.tar", GOOD)], file("b/layer.tar", OTHER), paths=["b/layer.tar"]),
+    ),
+    (
+        "docker-list-twice",
+        "docker-archive",
+        lambda: docker_archive([("a/layer.tar", GOOD)], file("manifest.json", b"[]")),
+    ),
+    (
+        "docker-config-of-another-digest",
+        "docker-archive",
+        lambda: docker_archive([("a/layer.tar", GOOD)], config_name="0" * 64 + ".json"),
+    ),
+    (
+        "docker-list-no-texts",
+        "docker-archive",
+        lambda: docker_archive([("a/layer.tar", GOOD)], change=lambda entry: entry.update(Layers=[7])),
+    ),
+    (
+        "docker-source-with-a-path",
+        "docker-archive",
+        lambda: docker_archive(
+            [("a/layer.tar", GOOD)],
+            change=lambda entry: entry.update(LayerSources={EVIL: {"mediaType": LAYER, "digest": EVIL, "size": 1}}),
         ),
-        ("index-twice", "oci-archive", lambda: archive(*Layout([GOOD]).members(), file("index.json", b"{}"))),
-        ("index-twice-by-dot", "oci-archive", lambda: archive(*Layout([GOOD]).members(), file("./index.json", b"{}"))),
-        (
-            "index-twice-by-dots",
-            "oci-archive",
-            lambda: archive(*Layout([GOOD]).members(), file("x/../index.json", b"{}")),
-        ),
-        ("index-twice-absolute", "oci-archive", lambda: archive(*Layout([GOOD]).members(), file("/index.json", b"{}"))),
-        ("not-a-tar", "oci-archive", lambda: b"no tar " * 1000),
-        ("empty", "oci-archive", lambda: b""),
-        ("truncated", "oci-archive", lambda: archive(*Layout([GOOD]).members())[:3000]),
-        (
-            "docker-layer-link-absolute",
-            "docker-archive",
-            lambda: docker_archive([], archive_link("a/layer.tar", "/etc/passwd"), paths=["a/layer.tar"]),
-        ),
-        (
-            "docker-layer-link-out",
-            "docker-archive",
-            lambda: docker_archive([], archive_link("a/layer.tar", "../../evil/sentinel"), paths=["a/layer.tar"]),
-        ),
-        (
-            "docker-layer-link-in-a-circle",
-            "docker-archive",
-            lambda: docker_archive(
-                [],
-                archive_link("a/layer.tar", "../b/layer.tar"),
-                archive_link("b/layer.tar", "../a/layer.tar"),
-                paths=["a/layer.tar"],
-            ),
-        ),
-        (
-            "docker-fewer-layers-than-diff-ids",
-            "docker-archive",
-            lambda: docker_archive([("a/layer.tar", GOOD)], paths=[]),
-        ),
-        (
-            "docker-more-layers-than-diff-ids",
-            "docker-archive",
-            lambda: docker_archive([("a/layer.tar", GOOD)], paths=["a/layer.tar"] * 2),
-        ),
-        (
-            "docker-layer-of-another-diff-id",
-            "docker-archive",
-            lambda: docker_archive([("a/layer.tar", GOOD)], file("b/layer.tar", OTHER), paths=["b/layer.tar"]),
-        ),
-        (
-            "docker-list-twice",
-            "docker-archive",
-            lambda: docker_archive([("a/layer.tar", GOOD)], file("manifest.json", b"[]")),
-        ),
-        (
-            "docker-config-of-another-digest",
-            "docker-archive",
-            lambda: docker_archive([("a/layer.tar", GOOD)], config_name="0" * 64 + ".json"),
-        ),
-        (
-            "docker-list-no-texts",
-            "docker-archive",
-            lambda: docker_archive([("a/layer.tar", GOOD)], change=lambda entry: entry.update(Layers=[7])),
-        ),
-        (
-            "docker-source-with-a-path",
-            "docker-archive",
-            lambda: docker_archive(
-                [("a/layer.tar", GOOD)],
-                change=lambda entry: entry.update(LayerSources={EVIL: {"mediaType": LAYER, "digest": EVIL, "size": 1}}),
-            ),
-        ),
-    ]
-)
+    ),
+]
 
 
 @pytest.mark.parametrize(("transport", "make"), [pytest.param(*case[1:], id=case[0]) for case in ARCHIVES])

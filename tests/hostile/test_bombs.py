@@ -14,8 +14,8 @@ from backports import zstd
 
 import wclayer.oci.limits
 from tests.hostile.command import INTEGRITY
-from tests.hostile.images import Layout
-from tests.hostile.tars import FILE, base256, folder, header, layer, file
+from tests.hostile.images import Layout, packed
+from tests.hostile.tars import FILE, base256, file, folder, header, layer
 from tests.hostile.world import World
 from wclayer.oci import Limits
 
@@ -91,7 +91,8 @@ def test_what_is_allowed_to_be_large_is_large(world: World) -> None:
 def test_a_bomb_of_real_size_is_stopped_in_time_and_in_little_memory(tmp_path: Path) -> None:
     """A gigabyte of zeros in a megabyte, with the limits that everybody has."""
     source = tmp_path / "layer.tar.gz"
-    source.write_bytes(_bomb("gzip", 1024))
+    head = folder("Files") + header(b"Files/zeros", FILE, size=base256(1024 * MB, 12))
+    source.write_bytes(packed(head) + packed(bytes(64 * MB)) * 16 + packed(bytes(1024)))
     script = (
         "import resource, sys; from wclayer.cli.main import main; code = main(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); raise SystemExit(code)"
@@ -106,7 +107,7 @@ def test_a_bomb_of_real_size_is_stopped_in_time_and_in_little_memory(tmp_path: P
     assert done.returncode == INTEGRITY, done
     assert "bomb" in done.stderr
     assert int(done.stdout) < 200 * 1024  # KiB
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 60  # on a machine with nothing else to do it is one second
     assert not (tmp_path / "work" / "out").exists()
 
 

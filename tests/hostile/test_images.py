@@ -18,7 +18,7 @@ from tests.hostile.images import (
     packed,
     sha256,
 )
-from tests.hostile.tars import LINK, archive, file, folder, layer, member
+from tests.hostile.tars import archive, file, layer
 from tests.hostile.world import World
 
 GOOD = layer(file("Files/x", b"content"))

@@ -61,6 +61,7 @@ ODD = {
     "duplicate-tombstone": [whiteout("Files", "a"), whiteout("Files", "A")],
     "tombstone-of-own-entry": [file("Files/a"), whiteout("Files", "a")],
     "opaque-whiteout": [file("Files/.wh..wh..opq", b"")],
+    "whiteout-without-name": [file("Files/.wh.", b"")],
     "name-not-win32": [file("Files/ends with a dot.")],
     "name-not-unicode": [file(b"Files/\xff\xfe")],
     "orphan-stream": [file("Files/elsewhere.txt:s")],

@@ -70,7 +70,7 @@ def test_an_ordinary_user_does_everything(home: Path) -> None:
     assert nobody("verify", home / "merged").code == 0
     assert nobody("extract", out, "/Windows", "-o", home / "extracted").code == 0
     assert {path.owner() for path in out.rglob("*")} == {path.owner() for path in [home]}
-    assert not [path for path in home.rglob(".*wclayer-*")]
+    assert not list(home.rglob(".*wclayer-*"))
 
 
 @pytest.mark.parametrize("case", [case for case in [*LINK_CASES, *ORDER_CASES] if not case.with_parent][::12], ids=str)

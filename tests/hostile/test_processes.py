@@ -45,9 +45,9 @@ def test_standard_input_is_refused_like_a_file(tmp_path: Path) -> None:
 def test_every_verb_that_reads_refuses_a_hostile_layer(verb: str, tmp_path: Path) -> None:
     source = tmp_path / "layer.tar"
     source.write_bytes(layer(file("../evil")))
-    more = {"cat": ["/x"], "extract": ["/good.txt", "-o", tmp_path / "extracted"]}.get(verb, [])
+    options: dict[str, list[str | Path]] = {"cat": ["/x"], "extract": ["/good.txt", "-o", tmp_path / "extracted"]}
     before = snapshot(tmp_path)
-    outcome = run(verb, source, *more)
+    outcome = run(verb, source, *options.get(verb, []))
     assert outcome.code == INTEGRITY, outcome
     assert "../evil" in outcome.out + outcome.err
     assert snapshot(tmp_path) == before

@@ -52,7 +52,8 @@ class World:
         self, *arguments: str | Path, mentions: Sequence[str] = (), code: int = INTEGRITY, keeps: Sequence[Path] = ()
     ) -> Outcome:
         """Run a command that has to be refused, without a trace; ``keeps`` may have come into being."""
-        before = snapshot(self.root, without=[self.work])
+        timeless = [self.work, self.destination]
+        before = snapshot(self.root, without=timeless)
         outcome = self.command(*arguments)
         assert outcome.code == code, outcome
         assert outcome.err.startswith("wclayer: "), outcome
@@ -60,7 +61,7 @@ class World:
         for text in mentions:
             assert text in outcome.err, outcome
         assert outcome.out == ""
-        after = snapshot(self.root, without=[self.work, self.destination])
+        after = snapshot(self.root, without=timeless)
         stay = tuple(str(path) for path in keeps)
         kept = {path: trace for path, trace in after.items() if not (stay and path.startswith(stay))}
         assert kept == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def tar(items: Iterable[LayerItem]) -> bytes:
 
 
 def make_image(
-    layout: Path, *layers: bytes | list[LayerItem], tag: str = "test", compression: Compression = "gzip"
+    layout: Path, *layers: bytes | Sequence[LayerItem], tag: str = "test", compression: Compression = "gzip"
 ) -> str:
     """Put an image of ``layers``, base first, into the OCI layout ``layout``; returns its reference."""
     writer = LayoutWriter(layout)

@@ -6,8 +6,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -19,6 +25,7 @@ __all__ = ["COMPLETION", "PROGRAM", "cli", "main"]
 
 PROGRAM, COMPLETION = "wclayer", "_WCLAYER_COMPLETE"
 INTERRUPTED = 130
+TERMINATED = 143
 
 _VERBS: dict[str, tuple[str, str]] = {
     "cat": ("wclayer.cli.cat", "Write a file of an image to standard output."),
@@ -58,7 +65,8 @@ class _Verbs(click.Group):
     epilog=(
         "IMAGE is oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, a path to any of these or to a layer"
         " tar, or - for a layer tar on standard input.\n\nExit codes: 0 ok, 1 a difference was found, 2 usage, 3 not"
-        " found, 4 authentication, 5 network, 6 integrity, 7 unsupported, 8 store or I/O, 130 interrupted."
+        " found, 4 authentication, 5 network, 6 integrity, 7 unsupported, 8 store or I/O, 130 interrupted,"
+        " 143 terminated."
     ),
 )
 @click.version_option(__version__, prog_name=PROGRAM, message="%(prog)s %(version)s")
@@ -71,8 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads that inflate and hash must not wait five milliseconds for the interpreter after each buffer.
     sys.setswitchinterval(0.0005)
     try:
-        result = _run(sys.argv[1:] if arguments is None else list(arguments))
-        sys.stdout.flush()
+        with _terminable():
+            result = _run(sys.argv[1:] if arguments is None else list(arguments))
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has gone: nothing to say, and nobody to say it to.
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -84,6 +93,9 @@ def main(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         error.show(sys.stderr)
         return error.exit_code
+    except _Terminated:
+        tell("terminated")
+        return TERMINATED
     except (KeyboardInterrupt, click.Abort):
         tell("interrupted")
         return INTERRUPTED
@@ -95,6 +107,27 @@ def main(arguments: list[str] | None = None) -> int:
         tell(str(failure))
         return failure.exit_code
     return result if isinstance(result, int) else 0
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came: an interruption like the other one."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM end the command as SIGINT does, so that it cleans up; only a main thread can have that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _run(arguments: list[str]) -> object:

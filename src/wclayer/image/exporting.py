@@ -146,5 +146,7 @@ def _output(output: str) -> Iterator[FileIO]:
     try:
         with path.open("wb", buffering=0) as file:
             yield file
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise StoreError(f"cannot write {output}: {error.strerror}") from error

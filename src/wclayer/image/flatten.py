@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from wclayer.formats.folder.staging import Staging
 from wclayer.image.chain import is_layer_folder
 from wclayer.image.merged import MergedReader
 from wclayer.image.paths import layer_path
+from wclayer.image.places import folder_made
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.target import open_view
 from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack_image
@@ -52,29 +55,37 @@ def unpack_merged(
     whole or not at all; one that holds anything is an error.
     """
     path = layer_path(subtree) if subtree else ""
-    parent = folder.absolute().parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        taken = folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))
-    except OSError as error:
-        raise StoreError(f"cannot use {folder}: {error.strerror}") from error
-    if taken:  # before the work, not after it
-        raise StoreError(f"{folder} exists and is not an empty folder", hint="remove it or choose another")
-    sweep(parent)
     source = Path(reference)
     refuse_unfinished(source)
     try:
         if UnpackedImage.is_one(source) or is_layer_folder(source):
-            return _merge(reference, reference, folder, path, options)
-        staging = Staging(parent / f"{folder.name}.layers")
-        try:
-            with open_image(reference, options.platform, limits=options.limits) as image:
+            with _place_for(folder):
+                return _merge(reference, reference, folder, path, options)
+        with open_image(reference, options.platform, limits=options.limits) as image, _place_for(folder) as parent:
+            staging = Staging(parent / f"{folder.name}.layers")
+            try:
                 unpacked = unpack_image(image, staging.path, options, progress)
-            return _merge(reference, str(staging.path), folder, path, options, unpacked)
-        finally:
-            staging.discard()
+                return _merge(reference, str(staging.path), folder, path, options, unpacked)
+            finally:
+                staging.discard()
     except WclayerError as error:
-        raise error.locate(image=reference) from None
+        error.image = reference  # not the folder that the layers were unpacked to on the way
+        raise
+
+
+@contextmanager
+def _place_for(folder: Path) -> Iterator[Path]:
+    """The folder that ``folder`` is to be made in. StoreError when ``folder`` is taken, before the work, not after."""
+    parent = folder.absolute().parent
+    with folder_made(parent):
+        try:
+            taken = os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
+        except OSError as error:
+            raise StoreError(f"cannot use {folder}: {error.strerror}") from error
+        if taken:
+            raise StoreError(f"{folder} exists and is not an empty folder", hint="remove it or choose another")
+        sweep(parent)
+        yield parent
 
 
 def _merge(

@@ -75,18 +75,24 @@ def _steps(names: list[str]) -> _Steps:
 
 
 def _expression(name: str) -> re.Pattern[str]:
-    parts = []
+    """The expression of one component. Each run between asterisks is taken where it comes first, and never anew."""
+    runs = [""]
     position = 0
     while position < len(name):
         char = name[position]
         bracket = _SET.match(name, position) if char == "[" else None
         if bracket and bracket[2]:
-            parts.append(_set(bracket[2], name, negated=bool(bracket[1])))
+            runs[-1] += _set(bracket[2], name, negated=bool(bracket[1]))
             position = bracket.end()
             continue
-        parts.append({"*": ".*", "?": "."}.get(char) or re.escape(fold(char)))
+        if char == "*":
+            runs.append("")
+        else:
+            runs[-1] += "." if char == "?" else re.escape(fold(char))
         position += 1
-    return re.compile("".join(parts), re.DOTALL)
+    first, *rest = runs
+    middle = "".join(f"(?>.*?{run})" for run in rest[:-1] if run)
+    return re.compile(first + middle + (f".*{rest[-1]}" if rest else ""), re.DOTALL)
 
 
 def _set(body: str, name: str, *, negated: bool) -> str:

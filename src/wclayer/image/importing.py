@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wclayer.errors import StoreError, UsageError, WclayerError
+from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import is_layer_folder, open_all, with_ancestors
+from wclayer.image.places import folder_made
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import Notice, Notices, copy_layer
@@ -123,15 +124,11 @@ def import_layer(
     promised = Digest.parse(diff_id) if diff_id else None
     if is_layer_folder(Path(source)) or UnpackedImage.is_one(Path(source)):
         raise UsageError(f"{source} is a folder that was unpacked or imported already, not a layer tar")
+    opened = open_all(with_ancestors(parents))
     parent = destination.absolute().parent
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make {parent}: {error.strerror}") from error
-    sweep(parent)
-    opened = open_all(with_ancestors(parents))
-    try:
-        with open_image(source, limits=limits) as image:
+        with open_image(source, limits=limits) as image, folder_made(parent):
+            sweep(parent)
             if image.manifest is not None:
                 raise UsageError(f"{source} is an image, not a layer", hint="unpack it: wclayer unpack IMAGE DIR")
             layer = image.layers[0]

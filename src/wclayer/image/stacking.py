@@ -35,6 +35,10 @@ class Stacked(NamedTuple):
     parts: Parts = ()
 
 
+def _recorded(node: Node) -> int:
+    return node.id
+
+
 class Stacking:
     """A stack of layers, nearest first. ``raw`` shows tombstones instead of applying them."""
 
@@ -51,6 +55,7 @@ class Stacking:
                 group = groups.setdefault(child.key, [])
                 if group and group[-1][0] == layer:
                     group[-1][1].append(child)
+                    group[-1][1].sort(key=_recorded)
                 else:
                     group.append((layer, [child]))
         deletable = self._deletable(folder)
@@ -60,13 +65,10 @@ class Stacking:
     def named(self, folder: str, parts: Parts, name: str) -> list[Stacked]:
         """What of that is called ``name``, in whatever case."""
         key = fold(name)
-        groups: list[_Group] = []
+        by_layer: dict[int, list[int]] = {}
         for layer, node in parts:
-            nodes = self._indexes[layer].spelt_alike([node.id if node else 0], key)
-            if groups and groups[-1][0] == layer:
-                groups[-1][1].extend(nodes)
-            elif nodes:
-                groups.append((layer, nodes))
+            by_layer.setdefault(layer, []).append(node.id if node else 0)
+        groups = [(layer, self._indexes[layer].spelt_alike(folders, key)) for layer, folders in by_layer.items()]
         return self._settle(groups, self._deletable(folder))
 
     def _deletable(self, folder: str) -> bool:

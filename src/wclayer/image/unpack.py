@@ -18,6 +18,7 @@ from wclayer.errors import FormatError, StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, sweep
 from wclayer.formats.folder.folder import layer_chain_text
 from wclayer.image.importing import ImportedLayer, Pour
+from wclayer.image.places import folder_made
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.unpacked import (
     CHAIN_FILE,
@@ -91,20 +92,12 @@ def unpack_image(image: Image, folder: Path, options: UnpackOptions, progress: P
     for blob in image.layers:
         progress.expect(1, blob.locate().size)  # all must be there before anything is written
     layers = folder / LAYERS
-    made = not folder.exists()
-    try:
-        layers.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make {layers}: {error.strerror}") from error
-    with locked(folder):
+    with folder_made(folder.absolute()), locked(folder):
         refuse_others(folder)
         _refuse_another_image(folder, image)
+        layers.mkdir(exist_ok=True)
         sweep(layers)
-        try:
-            imported = _Layers(image, layers, options, progress).run()
-        except BaseException:
-            _remove_if_empty(layers, made=made)
-            raise
+        imported = _Layers(image, layers, options, progress).run()
         chain = [layer.path for layer in reversed(imported)]
         _write_documents(folder, image, imported, chain)
     result = UnpackResult(
@@ -125,18 +118,6 @@ def _refuse_another_image(folder: Path, image: Image) -> None:
         raise StoreError(
             f"{folder} holds another image, {there.reference}", hint="unpack to another folder, or remove that one"
         )
-
-
-def _remove_if_empty(layers: Path, *, made: bool) -> None:
-    """After a failure: what this run made and what holds no complete layer goes again."""
-    if any(layers.iterdir()):
-        return
-    layers.rmdir()
-    if made:
-        folder = layers.parent
-        for left in folder.iterdir():
-            left.unlink()
-        folder.rmdir()
 
 
 def _platform_text(image: Image) -> str | None:

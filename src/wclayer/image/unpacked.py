@@ -120,15 +120,49 @@ def refuse_unfinished(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for one process; another one waits. The lock goes with the process, however that ends."""
-    path = folder / LOCK_FILE
+    """Hold the folder for one process; another one waits. The lock goes with the process, however that ends.
+
+    After an error a folder without a single layer is as it was: neither the lock nor ``layers`` stay.
+    """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        descriptor = _lock(folder)
     except OSError as error:
         raise StoreError(f"cannot lock {folder}: {error.strerror}") from error
     try:
-        if sys.platform != "win32":
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+    except BaseException:
+        _remove_empty(folder)
+        raise
     finally:
         os.close(descriptor)
+
+
+def _lock(folder: Path) -> int:
+    path = folder / LOCK_FILE
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+        except FileNotFoundError:
+            continue  # whoever had it failed and removed the folder
+        try:
+            if sys.platform == "win32":
+                return descriptor
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass  # the same, while this one waited
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _remove_empty(folder: Path) -> None:
+    layers = folder / LAYERS
+    if layers.is_dir():
+        if any(layers.iterdir()):
+            return
+        layers.rmdir()
+    (folder / LOCK_FILE).unlink(missing_ok=True)

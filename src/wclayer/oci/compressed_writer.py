@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -121,8 +122,11 @@ class CompressedWriter:
         try:
             while view:
                 view = view[self._sink.write(view) :]
+        except BrokenPipeError:
+            raise  # no failure of ours: whoever read from the pipe has gone
         except OSError as error:
-            raise store_error(error, "cannot write the blob") from error
+            name = getattr(self._sink, "name", None)
+            raise store_error(error, f"cannot write {name if isinstance(name, str | Path) else 'the blob'}") from error
 
 
 class _Gzip:

@@ -57,6 +57,12 @@ class CountingSource:
         except OSError as error:
             raise store_error(error, "cannot read the blob") from error
 
+    def interrupt(self) -> None:
+        """End a read that waits for more, if the source can do that: nobody wants the rest."""
+        interrupt = getattr(self._source, "interrupt", None)
+        if interrupt is not None:
+            interrupt()
+
     def close(self) -> None:
         """Close the source; harmless when called twice."""
         if not self._closed:

@@ -254,7 +254,7 @@ def _write_all(file: FileIO, piece: memoryview) -> None:
         while piece:
             piece = piece[file.write(piece) :]
     except OSError as error:
-        raise store_error(error, "cannot write the blob") from error
+        raise store_error(error, f"cannot write {file.name}") from error
 
 
 def _lock(file: FileIO) -> None:

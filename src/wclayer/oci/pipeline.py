@@ -163,6 +163,7 @@ class LayerStream:
         self._slabs.close()
         if self._workers is not None:
             self._workers.stop()
+            self._blob.interrupt()
             self._workers.join()
             self._abandoned.detach()
         self._blob.close()

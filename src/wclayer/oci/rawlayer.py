@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import sys
-from io import BufferedReader
+from collections.abc import Callable
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +14,8 @@ from wclayer.oci.image import Image, LayerBlob, StoredBlob
 from wclayer.oci.sources import BinarySource, open_file, store_error
 
 __all__ = ["file_image", "open_stdin", "stdin_image"]
+
+_PATIENCE = 0.1  # seconds
 
 
 def file_image(path: Path, *, notes: tuple[str, ...] = ()) -> Image:
@@ -49,14 +53,22 @@ def open_stdin() -> BinarySource:
 
 
 class _Stdin:
-    """Closing it leaves standard input open, for it belongs to the process."""
+    """Closing it leaves standard input open, for it belongs to the process. A read that waits ends when told to."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._read = stream.readinto1 if isinstance(stream, BufferedReader) else stream.readinto  # type: ignore[attr-defined]
+        raw = stream.raw if isinstance(stream, BufferedReader) else stream
+        self._read: Callable[[bytearray | memoryview], int | None] = raw.readinto  # type: ignore[union-attr]
+        self._pollable = raw if isinstance(raw, FileIO) and sys.platform != "win32" else None
+        self._interrupted = False
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:
-        count: int = self._read(buffer)
-        return count
+        while self._pollable is not None and not select.select([self._pollable], [], [], _PATIENCE)[0]:
+            if self._interrupted:
+                return 0
+        return self._read(buffer) or 0
+
+    def interrupt(self) -> None:
+        self._interrupted = True
 
     def close(self) -> None:
         return

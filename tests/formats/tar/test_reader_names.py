@@ -73,9 +73,14 @@ class TestDeletions:
         assert read(member(b"Files/.wh.x", b"body" * 300) + member(b"b", b"x") + END)[1].path == "b"
         refused(member(b"Files/.wh.x", bytes((1 << 20) + 1)), LimitError)
 
-    @pytest.mark.parametrize("name", [b".wh.", b"Files/.wh.", b"Files/.wh..", b"Files/.wh...", b"Files/.wh./"])
+    @pytest.mark.parametrize("name", [b".wh..", b"Files/.wh..", b"Files/.wh...", b"Files/.wh.../"])
     def test_what_would_delete_a_folder_above(self, name: bytes) -> None:
         refused(member(name), UnsafeEntryError)
+
+    @pytest.mark.parametrize("name", [b".wh.", b"Files/.wh.", b"Files/.wh./"])
+    def test_one_without_a_name_deletes_nothing(self, name: bytes) -> None:
+        assert noted(member(name)) == ["whiteout-without-name"]
+        assert read(member(name) + END) == []
 
     @pytest.mark.parametrize("name", [b"../.wh.x", b"/.wh.x", b"C:/.wh.x", b"Files/.wh.a:b", b"Files/.wh.a\\..\\..\\x"])
     def test_the_gate_holds_for_them_too(self, name: bytes) -> None:
@@ -141,8 +146,9 @@ class TestNames:
         error = refused(before + extension((b"path", name)) + block(name[:100]), UnsafeEntryError)
         assert error.path is not None
 
-    def test_the_root_of_the_layer_is_a_folder(self) -> None:
-        assert (one(block(b"./", b"5")).path, one(block(b"./", b"5")).is_directory) == ("", True)
+    def test_the_root_of_the_layer_is_a_folder_and_no_item(self) -> None:
+        assert noted(block(b"./", b"5")) == ["root-entry"]
+        assert [item.path for item in read(block(b"./", b"5") + member(b"a", b"x") + END)] == ["a"]
         refused(block(b"./", b"2", link=b"x"), UnsafeEntryError)
         refused(block(b"a", b"1", link=b"./"), UnsafeEntryError)
         refused(block(b"./", b"1", link=b"a"), UnsafeEntryError)

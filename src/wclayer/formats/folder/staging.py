@@ -8,6 +8,7 @@ half there under its own name.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import re
@@ -27,6 +28,25 @@ __all__ = ["Staging", "remove_layer_folder", "sweep"]
 
 _IS_STAGING = re.compile(r"\..*\.wclayer-[0-9a-f]{16}", re.DOTALL).fullmatch
 _BATCH = 4096
+
+# Process and path of what is neither published nor discarded. An interruption may come at any moment, also between the
+# making of a folder and the statement that would remove it; what it left is removed when the process ends.
+_unfinished: set[tuple[int, bytes]] = set()
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    for process, path in _unfinished:
+        if process != os.getpid():
+            continue  # it belongs to the process that this one was forked from
+        try:
+            parent = os.open(os.path.dirname(path), DIRECTORY_FLAGS)
+            try:
+                _remove(parent, os.path.basename(path))
+            finally:
+                os.close(parent)
+        except OSError:
+            continue  # gone already, or a sweep has to try again
 
 
 class Staging:
@@ -67,6 +87,7 @@ class Staging:
                 raise self._taken() from error
             raise store_error(error, "cannot rename to", os.fsencode(self.destination), "") from error
         self._live = False
+        _unfinished.discard((os.getpid(), os.fsencode(self.path)))
         try:
             os.fsync(self._parent)
         except OSError as error:
@@ -81,6 +102,9 @@ class Staging:
         self._live = False
         try:
             _remove(self._parent, self._staged)
+            _unfinished.discard((os.getpid(), os.fsencode(self.path)))
+        except FileNotFoundError:
+            return  # it was published, and interrupted right then
         except OSError as error:
             raise store_error(error, "cannot remove", os.fsencode(self.path), "") from error
         finally:
@@ -110,15 +134,19 @@ class Staging:
     def _make(self) -> tuple[bytes, int]:
         for _attempt in range(16):
             name = _staging_name(self._name)
+            path = os.path.join(os.fsencode(self.destination.parent), name)
+            _unfinished.add((os.getpid(), path))
             try:
                 os.mkdir(name, 0o777, dir_fd=self._parent)
                 descriptor = os.open(name, DIRECTORY_FLAGS | NO_FOLLOW, dir_fd=self._parent)
             except OSError as error:
+                _unfinished.discard((os.getpid(), path))
                 if error.errno in (errno.EEXIST, errno.ENOENT):  # a sweep may remove it before it is locked
                     continue
                 raise store_error(error, "cannot make a folder beside", os.fsencode(self.destination), "") from error
             if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
                 return name, descriptor
+            _unfinished.discard((os.getpid(), path))
             os.close(descriptor)
         raise StoreError(f"cannot make a folder beside {self.destination}: something removes it at once")
 

@@ -130,6 +130,9 @@ class TarLayerReader:
                 owner, name = split_stream(text)
                 return self._alternate_stream(member, checked_path(owner), name or "")
             path = checked_path(text)
+            if not path:
+                self._root(member)
+                return None
             self._look_at_name(path)
         if kind == _LINK:
             return self._hard_link(member, path)
@@ -154,10 +157,19 @@ class TarLayerReader:
 
     # ------------------------------------------------------------------ the four kinds of item
 
-    def _tombstone(self, member: Member, folder: str, before: str, name: str) -> Tombstone:
+    def _root(self, member: Member) -> None:
+        """``./``, which archivers put first: the layer's own folder, which is nothing to Windows."""
+        if member.type != _FOLDER:
+            raise UnsafeEntryError("an entry in place of the layer itself")
+        self.notices.add("root-entry", "./", "an entry for the layer's own folder means nothing to Windows")
+
+    def _tombstone(self, member: Member, folder: str, before: str, name: str) -> Tombstone | None:
         if member.stored:
             self.members.keep_body_as_header(member)
-        if name in ("", ".", ".."):
+        if not name:
+            self.notices.add("whiteout-without-name", folder, "a whiteout that names nothing deletes nothing")
+            return None
+        if name in (".", ".."):
             raise UnsafeEntryError(f"a whiteout of {name!r} would delete the folder it is in, or one above it")
         if name == ".wh..opq":
             self.notices.add("opaque-whiteout", folder, "opaque whiteouts mean nothing to Windows; kept as a deletion")

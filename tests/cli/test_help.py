@@ -1,0 +1,168 @@
+"""Every verb explains itself, is cheap to load, and completes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import pytest
+
+import wclayer
+from tests.cli.conftest import Run
+from tests.peers import require
+from wclayer.cli.main import _VERBS, cli
+
+VERBS = sorted(_VERBS)
+HEAVY = {
+    "sqlite3",
+    "urllib3",
+    "rich",
+    "http.client",
+    "ssl",
+    "isal",
+    "ctypes",
+    "hashlib",
+    "wclayer.image",
+    "wclayer.oci",
+}
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help_with_an_example(verb: str, run: Run) -> None:
+    for option in ("--help", "-h"):
+        ended = run(verb, option)
+        assert (ended.code, ended.err) == (0, "")
+        assert f"Usage: wclayer {verb}" in ended.out
+        assert f"wclayer {verb}" in ended.out.split("Example:")[1] or verb == "completion"
+        assert all(len(line) <= 110 for line in ended.out.splitlines())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_explained_and_lower_case(verb: str) -> None:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help
+            assert all(option == option.lower() or len(option) == 2 for option in parameter.opts)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_page_that_names_its_options(verb: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "cli" / f"{verb}.md"
+    text = page.read_text("utf-8")
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            long = max(parameter.opts, key=len)
+            assert f"`{long}" in text or f"{long}`" in text, f"{long} is not in {page}"
+
+
+def test_the_overview_lists_every_verb_and_the_exit_codes(run: Run) -> None:
+    ended = run("--help")
+    assert ended.code == 0
+    for verb in VERBS:
+        assert f"  {verb} " in ended.out
+    assert "6 integrity" in ended.out.replace("\n ", "")
+
+
+def test_a_call_without_a_verb_is_a_usage_error_that_shows_the_help(run: Run) -> None:
+    ended = run()
+    assert (ended.code, ended.data) == (2, b"")
+    assert "Verbs:" in ended.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["ls"], ["ls", "--nonsense", "x"], ["unpack", "x"], ["ls", "x", "--layer", "one"], ["--nonsense"]],
+    ids=" ".join,
+)
+def test_a_mistake_is_a_usage_error(arguments: list[str], run: Run) -> None:
+    ended = run(*arguments)
+    assert (ended.code, ended.data) == (2, b"")
+    assert "Error:" in ended.err
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    assert run("--version").out == f"wclayer {wclayer.__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", ["['--version']", "['--help']"])
+def test_version_and_help_load_next_to_nothing(arguments: str) -> None:
+    code = f"import sys; from wclayer.cli.main import main; main({arguments}); print(*sys.modules, file=sys.stderr)"
+    loaded = set(python("-c", code).stderr.split())
+    assert "click" in loaded
+    assert not loaded & HEAVY
+    assert {name for name in loaded if name.startswith("wclayer.cli.")} == {"wclayer.cli.main", "wclayer.cli.output"}
+
+
+def test_importing_and_asking_for_the_version_takes_no_time() -> None:
+    def fastest(*arguments: str) -> float:
+        times = []
+        for _ in range(7):
+            started = time.perf_counter()
+            assert python(*arguments).returncode == 0
+            times.append(time.perf_counter() - started)
+        return min(times)
+
+    bare = fastest("-c", "pass")
+    assert fastest("-c", "import wclayer") < bare + 0.06
+    click_alone = fastest("-c", "import click")
+    assert fastest("-m", "wclayer", "--version") < click_alone + 0.06
+
+
+# ---------------------------------------------------------------------------------------------------------- completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_completion_script_is_one(shell: str, run: Run, tmp_path: Path) -> None:
+    ended = run("completion", shell)
+    assert ended.code == 0
+    assert "_WCLAYER_COMPLETE" in ended.out
+    (tmp_path / "script").write_text(ended.out)
+    program = require("bash") if shell == "bash" else None
+    if program:
+        subprocess.run([program, "-n", str(tmp_path / "script")], check=True, capture_output=True)
+
+
+def test_another_shell_is_a_usage_error(run: Run) -> None:
+    assert run("completion", "cmd").code == 2
+
+
+@pytest.mark.parametrize(
+    ("shell", "word", "expected"),
+    [("bash", "1", "plain,unpack"), ("zsh", "1", "plain\nunpack"), ("fish", "un", "plain,unpack")],
+)
+def test_a_verb_is_completed(shell: str, word: str, expected: str) -> None:
+    done = python("-m", "wclayer", _WCLAYER_COMPLETE=f"{shell}_complete", COMP_WORDS="wclayer un", COMP_CWORD=word)
+    assert expected in done.stdout
+    assert "verify" not in done.stdout
+
+
+def test_an_option_is_completed_by_bash_itself(run: Run, tmp_path: Path) -> None:
+    bash = require("bash")
+    (tmp_path / "script").write_text(run("completion", "bash").out)
+    (tmp_path / "wclayer").write_text(f'#!/bin/sh\nexec {sys.executable} -m wclayer "$@"\n')
+    (tmp_path / "wclayer").chmod(0o755)
+    code = (
+        f"PATH={tmp_path}:$PATH; source {tmp_path}/script; COMP_WORDS=(wclayer unpack --st); COMP_CWORD=2;"
+        ' _wclayer_completion wclayer; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run([bash, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "--strict"
