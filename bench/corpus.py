@@ -12,8 +12,8 @@ from pathlib import Path
 
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.model import Entry, HardLink, LayerItem, Metadata, Stream, Tombstone
-from wclayer.ntfs.security import build
 from wclayer.ntfs.sddl import from_sddl
+from wclayer.ntfs.security import build
 from wclayer.oci import Digest, LayoutWriter
 from wclayer.oci.descriptors import Platform
 from wclayer.oci.documents import encode_config, encode_manifest

@@ -1,7 +1,8 @@
 """Unpacking one layer, side by side with the programs people use for it.
 
-Every round runs every candidate once, in rotated order, each into a brand-new file system: an ext4 in memory where this
-may be mounted (root), else a new folder. Reported are medians, the median of the ratios within a round, and peak memory.
+Every round runs every candidate once, in rotated order, each into a brand-new file system: an ext4 in memory where
+this may be mounted (root), else a new folder. Reported are medians, the median of the ratios within a round, and peak
+memory.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import re
 import select
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_stat(image: str, run: Run) -> None:
 
 def test_stat_of_a_link_shows_the_link_or_what_it_leads_to(image: str, run: Run) -> None:
     out = run("stat", image, "j").out
-    assert "Reparse tag:         0xA0000003 (IO_REPARSE_TAG_MOUNT_POINT)\n" in out
+    assert "Reparse tag:         0xA0000003 (MOUNT_POINT)\n" in out
     assert "Target:              C:\\d\n" in out
     assert "Substitute name:     \\??\\C:\\d\n" in out
     assert "Kind:                directory\n" in run("stat", "-L", image, "j").out
@@ -125,7 +126,7 @@ def test_unpack_and_what_it_says(image: str, run: Run, tmp_path: Path) -> None:
     assert [line.split("  ")[0] for line in lines[:2]] == expected
     assert [line.split("  ")[1:] for line in lines[:2]] == [
         ["12.5 KiB, there already", layers[0]["path"]],
-        ["5.0 KiB, there already", layers[1]["path"]],
+        ["4.5 KiB, there already", layers[1]["path"]],
     ]
     assert lines[2:] == [f"{out}: 2 layers of {image}, base first as above"]
     assert run("unpack", image, tmp_path / "new").out.splitlines()[0].split("  ")[1] == "12.5 KiB"
@@ -137,7 +138,7 @@ NUMBER, TEXT, LIST, FLAG, OBJECT = (int,), (str,), (list,), (bool,), (dict,)
 OPTIONAL = type(None)
 
 
-def check(document: object, shape: dict[str, tuple[type, ...]]) -> None:
+def check(document: object, shape: Mapping[str, tuple[type, ...]]) -> None:
     """``document`` has exactly the keys of ``shape``, each of one of its types."""
     assert isinstance(document, dict)
     assert set(document) == set(shape)

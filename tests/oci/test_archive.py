@@ -178,6 +178,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_the_first_name_of_a_tar() -> None:
     assert first_name(tar([("./Files", None), ("x", b"")])) == "Files"
+    assert first_name(tar([("./", None), (".", None), ("./Files", None)])) == "Files"
     assert first_name(tar([])) == ""
     assert first_name(tar([("Files/" + "x" * 200, b"abc")])[:2048]) == "Files/" + "x" * 200
     with pytest.raises(FormatError):

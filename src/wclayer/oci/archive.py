@@ -156,10 +156,15 @@ class ArchiveTree:
 
 
 def first_name(head: bytes) -> str:
-    """The name of the first member of a tar that starts with ``head``; FormatError when that is no tar."""
+    """The name of the first member of a tar that starts with ``head``; FormatError when that is no tar.
+
+    A member for the top itself (``./``), which archivers put first, is passed over.
+    """
     try:
         with tarfile.open(name="", fileobj=BytesIO(head), mode="r:") as tar:
             member = tar.next()
+            while member is not None and _normal(member.name) == ".":
+                member = tar.next()
     except _TAR_ERRORS as error:
         raise FormatError(f"not a tar: {error}", kind="tar-header") from error
     return "" if member is None else _normal(member.name)

@@ -1,0 +1,3 @@
+module tarfolder
+
+go 1.19
