@@ -1,7 +1,7 @@
-"""A deterministic layer to measure with: folders, files with PE-like content, full NTFS metadata, hard links, deletions.
+"""A deterministic layer to measure with: folders, PE-like files, full NTFS metadata, hard links, deletions.
 
-The same options give the same tar on every machine. Nothing in it is anybody's: content is made of a fixed pseudo-random
-stream in which code-like runs repeat, so that it compresses about as well as programs do.
+The same options give the same tar on every machine. Nothing in it is anybody's: content is made of a fixed
+pseudo-random stream in which code-like runs repeat, so that it compresses about as well as programs do.
 """
 
 from __future__ import annotations
