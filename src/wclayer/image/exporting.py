@@ -19,7 +19,7 @@ from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import copy_layer
 from wclayer.oci import CompressedWriter, Digest
 
-__all__ = ["ExportForm", "ExportedLayer", "compression_of", "export_layer"]
+__all__ = ["ExportForm", "ExportedLayer", "compression_of", "export_layer", "open_output"]
 
 ExportForm: TypeAlias = Literal["original", "reference", "faithful"]
 
@@ -67,7 +67,7 @@ def export_layer(
     compression = compression or compression_of(output)
     with LayerFolder(folder) as layer:
         form = form or ("original" if layer.header_record else "reference")
-        with _output(output) as file:
+        with open_output(output) as file:
             writer = CompressedWriter(file, compression, level)
             try:
                 if form == "original":
@@ -105,7 +105,7 @@ def _layer_in(folder: Path) -> Path:
 
 
 @contextmanager
-def _output(output: str) -> Iterator[FileIO]:
+def open_output(output: str) -> Iterator[FileIO]:
     """The file to write: standard output, a device or pipe as it is, or a new file that takes its name at the end."""
     if output == "-":
         with open(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
