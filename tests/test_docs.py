@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from wclayer.cli.main import _VERBS
+from wclayer.hcs import FUNCTIONS
+from wclayer.image.lint import RULES
+
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 API_PAGES = sorted((ROOT / "docs" / "reference" / "api").glob("*.md"))
@@ -29,3 +33,22 @@ def test_every_public_module_has_its_place_in_the_api_reference() -> None:
 def test_the_files_a_top_level_page_links_to_exist(page: str) -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text("utf-8"))
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_every_verb_has_its_page_and_its_line() -> None:
+    index = (COMMAND_PAGES / "index.md").read_text("utf-8")
+    for verb in _VERBS:
+        assert (COMMAND_PAGES / f"{verb}.md").exists(), verb
+        assert f"[`{verb}`]({verb}.md)" in index, verb
+
+
+def test_every_lint_rule_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "lint-rules.md").read_text("utf-8")
+    listed = re.findall(r"^\| `([a-z-]+)` \| (error|warning|note) \|", page, re.MULTILINE)
+    assert listed == [(rule.id, rule.severity) for rule in RULES.values()]
+
+
+def test_every_function_of_hcsshim_is_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "hcsshim.md").read_text("utf-8")
+    for function in FUNCTIONS:
+        assert f"| `{function.hcsshim}` | `{function.method}` | `{function.export}` |" in page

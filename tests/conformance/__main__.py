@@ -1,4 +1,8 @@
-"""``python -m tests.conformance DIR``: run every case of DIR, print what fails, exit 1 if anything does."""
+"""``python -m tests.conformance DIR``: run every case of DIR, print what fails, exit 1 if anything does.
+
+Two kinds of cases are known, told apart by what their ``case.json`` holds: layer tars (:mod:`tests.conformance.runner`)
+and whole folders of layers (:mod:`tests.conformance.folders.runner`).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from tests.conformance.folders.rules import Rules
+from tests.conformance.folders.runner import is_folder_case, is_left_out, run_folder_case
 from tests.conformance.runner import cases_in, run_case
 
 
@@ -13,20 +19,35 @@ def main() -> int:
     """Run the cases and say how many passed."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("folder", type=Path, help="a folder of cases, each a folder with a case.json")
-    parser.add_argument("-v", "--verbose", action="store_true", help="name the passing cases too")
+    parser.add_argument("-v", "--verbose", action="store_true", help="name the passing cases and all differences too")
     arguments = parser.parse_args()
     cases = cases_in(arguments.folder)
     if not cases:
         parser.error(f"{arguments.folder} holds no cases")
-    failed = 0
+    rules = Rules()
+    passed = failed = left_out = 0
     for case in cases:
-        difference = run_case(case)
-        if difference is not None:
+        if is_folder_case(case):
+            if is_left_out(case):
+                left_out += 1
+                continue
+            differences = run_folder_case(case, rules)
+        else:
+            difference = run_case(case)
+            differences = [] if difference is None else [difference]
+        if differences:
             failed += 1
-            print(f"FAIL {case.name}: {difference}")
-        elif arguments.verbose:
-            print(f"ok   {case.name}")
-    print(f"{len(cases) - failed} passed, {failed} failed")
+            for line in differences if arguments.verbose else differences[:1]:
+                print(f"FAIL {case.name}: {line}")
+        else:
+            passed += 1
+            if arguments.verbose:
+                print(f"ok   {case.name}")
+    for line in rules.report():
+        print(line)
+    if left_out:
+        print(f"{left_out} cim cases left to the CIM work")
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 

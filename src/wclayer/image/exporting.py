@@ -21,7 +21,7 @@ from wclayer.image.whole import new_file
 from wclayer.model import Notice, Notices, copy_layer
 from wclayer.oci import CompressedWriter, Digest
 
-__all__ = ["ExportForm", "ExportedLayer", "compression_of", "export_layer"]
+__all__ = ["ExportForm", "ExportedLayer", "compression_of", "export_layer", "open_output"]
 
 ExportForm: TypeAlias = Literal["original", "reference", "faithful"]
 
@@ -82,7 +82,7 @@ def export_layer(
                 layer=str(folder),
                 hint="write a new tar: --as reference, or --as faithful",
             )
-        with _output(output) as file:
+        with open_output(output) as file:
             writer = CompressedWriter(file, compression, level)
             try:
                 if form == "original":
@@ -132,7 +132,7 @@ def _layer_in(folder: Path, layer: int | None) -> Path:
 
 
 @contextmanager
-def _output(output: str) -> Iterator[FileIO]:
+def open_output(output: str) -> Iterator[FileIO]:
     """The file to write: standard output, a device or pipe as it is, or a new file that takes its name at the end."""
     if output == "-":
         with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:

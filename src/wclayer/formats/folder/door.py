@@ -100,6 +100,12 @@ class Door:
         known[path] = descriptor
         return descriptor
 
+    def forget(self, path: bytes) -> None:
+        """Close what is held of the folder ``path`` and of those below it, since it is about to be removed."""
+        inside = path + b"/"
+        for known in [known for known in self._open if known == path or known.startswith(inside)]:
+            os.close(self._open.pop(known))
+
     def make_directory(self, parent: bytes, leaf: bytes) -> None:
         """Make the folder ``leaf`` in ``parent``. Raises NameTakenError, NameRefusedError, StoreError."""
         try:

@@ -1,0 +1,144 @@
+"""The folder of a base layer as a layer format: items out of it, items into it.
+
+The reader knows two policies, as that of a transport folder does: ``reference`` gives what hcsshim exports of a base
+layer, ``faithful`` all that is known. What NTFS keeps and POSIX does not is in a manifest in the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import UnsupportedError, UsageError, WclayerError
+from wclayer.formats.base.reader import BaseLayerReader
+from wclayer.formats.base.writer import BaseLayerWriter
+from wclayer.formats.folder.staging import Staging
+from wclayer.formats.tar.backuptar import backup_items
+from wclayer.formats.tar.reader import Policy
+from wclayer.formats.transport.portable import process_nothing
+from wclayer.formats.transport.pour import source_of
+from wclayer.formats.volume.items import basic_of, volume_items, write_alternate, write_streams
+from wclayer.formats.volume.layer import open_layer_volume, synchronise
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices
+from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY
+
+__all__ = ["BaseFolderReader", "BaseFolderWriter"]
+
+
+class BaseFolderReader:
+    """Reads the base layer in ``folder`` as layer items: ``Files`` and the files of the utility VM."""
+
+    def __init__(self, folder: Path, *, policy: Policy = "faithful", notices: Notices | None = None) -> None:
+        self.folder = folder
+        self.notices = Notices() if notices is None else notices
+        self._faithful = policy == "faithful"
+
+    def __iter__(self) -> Iterator[LayerItem]:
+        with open_layer_volume(self.folder, notices=self.notices) as volume, BaseLayerReader(volume) as reader:
+            while (head := reader.next()) is not None:
+                path = head.path.replace("\\", "/")
+                status, basic = reader.status, head.basic
+                if status is None or basic is None:
+                    raise UsageError("a base layer has no deletions")
+                try:
+                    if self._faithful:
+                        yield from volume_items(volume, status, path)
+                    else:
+                        file_id = status.file_id if status.links > 1 else None
+                        yield from backup_items(source_of(reader, head, basic, path, file_id))
+                except WclayerError as error:
+                    raise error.locate(path=path) from None
+
+
+class BaseFolderWriter:
+    """Writes layer items as the folder of a base layer, which appears with :meth:`commit`, whole.
+
+    Raises UnsupportedError for deletions, VolumeError for what NTFS would refuse: a folder that is missing, a name that
+    is taken. ``destination`` must not exist, or be empty.
+    """
+
+    def __init__(self, destination: Path, *, notices: Notices | None = None) -> None:
+        self.notices = Notices() if notices is None else notices
+        self.path = destination.absolute()
+        self._staging = Staging(self.path)
+        self._state = "open"
+        try:
+            self._volume = open_layer_volume(
+                self._staging.path, label=str(self.path), writable=True, notices=self.notices
+            )
+        except BaseException:
+            self._staging.discard()
+            raise
+        self._writer = BaseLayerWriter(self._volume, process_nothing, process_nothing)
+        self._owner = ""
+
+    def write(self, item: LayerItem) -> None:
+        """Take one item. After an error only :meth:`abort` is possible."""
+        self._refuse_unless_open()
+        self._state = "broken"
+        try:
+            self._write(item)
+        except WclayerError as error:
+            raise error.locate(layer=str(self.path), path=item.path) from None
+        self._state = "open"
+
+    def commit(self) -> None:
+        """Make the folder exist."""
+        try:
+            self._refuse_unless_open()
+            self._writer.close()
+            self._volume.close()
+            synchronise(self._staging.path)
+            self._staging.publish()
+        except BaseException:
+            self.abort()
+            raise
+        self._state = "committed"
+
+    def abort(self) -> None:
+        """Leave nothing behind. Harmless after :meth:`commit` and when called twice."""
+        if self._state in ("committed", "aborted"):
+            return
+        self._state = "aborted"
+        self._writer.abandon()
+        try:
+            self._volume.close(commit=False)
+        finally:
+            self._staging.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abort()
+        elif self._state in ("open", "broken"):
+            self.commit()
+
+    def _refuse_unless_open(self) -> None:
+        if self._state != "open":
+            raise UsageError(f"the writer of {self.path} is {self._state}")
+
+    def _write(self, item: LayerItem) -> None:
+        path = item.path.replace("/", "\\")
+        if isinstance(item, Entry):
+            basic = basic_of(item.metadata)
+            if item.is_directory != bool(basic.attributes & FILE_ATTRIBUTE_DIRECTORY):
+                self.notices.add("attributes-and-type", item.path, "its attributes now say what its type says")
+                basic = basic._replace(attributes=basic.attributes ^ FILE_ATTRIBUTE_DIRECTORY)
+            self._writer.add(path, basic)
+            write_streams(item, self._writer.write)
+            self._owner = item.path
+        elif isinstance(item, AlternateStream):
+            if item.path != self._owner:
+                raise UnsupportedError("a base layer's folder cannot take a stream apart from its file")
+            write_alternate(item, self._writer.write)
+        elif isinstance(item, HardLink):
+            self._owner = ""
+            self._writer.add_link(path, item.target.replace("/", "\\"))
+        else:
+            raise UnsupportedError("a base layer cannot have tombstones")

@@ -1,0 +1,110 @@
+"""The file that the current entry of a layer writer goes to: a blob, as it comes, or a file that is restored.
+
+Pieces are gathered, since a backup stream arrives in many small ones, and reach the disk 64 KiB at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import Protocol
+
+from wclayer.formats.folder.door import store_error
+from wclayer.formats.volume import BackupRestore, OpenNode
+from wclayer.model import Buffer
+
+__all__ = ["BlobFile", "EntryFile", "RestoredFile"]
+
+_BUFFER = 1 << 16
+_ATTRIBUTES = struct.Struct("<I")
+
+
+class EntryFile(Protocol):
+    """Where the backup stream of an entry goes."""
+
+    def write(self, data: Buffer) -> None:
+        """Take a piece."""
+
+    def close(self) -> None:
+        """Finish; the file is closed in any case."""
+
+    def abandon(self) -> None:
+        """Close without caring for errors."""
+
+
+class BlobFile:
+    """A blob: the attribute word and the backup stream, verbatim."""
+
+    def __init__(self, node: OpenNode, attributes: int) -> None:
+        self._node = node
+        self._buffer = bytearray(_ATTRIBUTES.pack(attributes & 0xFFFFFFFF))
+
+    def write(self, data: Buffer) -> None:
+        """Take a piece. Raises StoreError."""
+        if len(data) >= _BUFFER:
+            self._flush()
+            self._put(memoryview(data))
+            return
+        self._buffer += data
+        if len(self._buffer) >= _BUFFER:
+            self._flush()
+
+    def close(self) -> None:
+        """Write the rest and close. Raises StoreError."""
+        try:
+            self._flush()
+            self._node.close()
+        finally:
+            self._node.abandon()
+
+    def abandon(self) -> None:
+        """Close without caring for errors."""
+        self._node.abandon()
+
+    def _flush(self) -> None:
+        if self._buffer:
+            buffer, self._buffer = self._buffer, bytearray()
+            self._put(memoryview(buffer))
+
+    def _put(self, rest: memoryview) -> None:
+        try:
+            while rest:
+                rest = rest[os.write(self._node.descriptor, rest) :]
+        except OSError as error:
+            raise store_error(error, "cannot write", self._node.host, self._node.volume.label) from error
+
+
+class RestoredFile:
+    """A file that the backup stream is restored to, as BackupWrite does; ``buffered`` gathers small pieces first."""
+
+    def __init__(self, node: OpenNode, *, security: bool, buffered: bool = True) -> None:
+        self._node = node
+        self._restore = BackupRestore(node, security=security)
+        self._most = _BUFFER if buffered else 0
+        self._buffer = bytearray()
+
+    def write(self, data: Buffer) -> None:
+        """Take a piece. Raises what :class:`BackupRestore` raises."""
+        if len(self._buffer) + len(data) < self._most:
+            self._buffer += data
+            return
+        self._flush()
+        self._restore.write(data)
+
+    def _flush(self) -> None:
+        if self._buffer:
+            buffer, self._buffer = self._buffer, bytearray()
+            self._restore.write(buffer)
+
+    def close(self) -> None:
+        """Check that the stream is whole and close."""
+        try:
+            self._flush()
+            self._restore.close()
+            self._node.close()
+        finally:
+            self._node.abandon()
+
+    def abandon(self) -> None:
+        """Close without caring for errors."""
+        self._node.abandon()

@@ -1,0 +1,305 @@
+"""Any form of a layer, or of an image, poured into any other.
+
+One layer is a flow of items, so every reader fits every writer. An image keeps its documents and the bytes of its
+layers where the new form holds them; what a form cannot hold is counted in notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, TypeAlias
+
+from wclayer.errors import StoreError, UsageError, WclayerError
+from wclayer.formats.base import BaseFolderWriter
+from wclayer.formats.folder import LayerFolder, LayerFolderWriter
+from wclayer.formats.plain import PlainFolderWriter
+from wclayer.formats.shaping import for_base, for_transport, with_hard_links
+from wclayer.formats.tar import Policy, TarLayerWriter
+from wclayer.formats.transport import TransportFolderWriter
+from wclayer.image.chain import find_parents, with_ancestors
+from wclayer.image.converting_images import ImageOptions, convert_image, copy_tar, put_layer
+from wclayer.image.exporting import compression_of, export_layer, open_output
+from wclayer.image.importing import import_layer
+from wclayer.image.layer_places import Place, open_items, parse_place
+from wclayer.image.progress import NO_PROGRESS, Progress, watched
+from wclayer.image.unpack import UnpackOptions, unpack
+from wclayer.image.unpacked import UnpackedImage
+from wclayer.model import LayerItem, LayerWriter, Notices, copy_layer
+from wclayer.oci import CompressedWriter, Limits, open_image
+from wclayer.oci.mediatypes import Compression
+
+__all__ = ["ConvertForm", "ConvertOptions", "Converted", "convert"]
+
+ConvertForm: TypeAlias = Literal["original", "reference", "faithful"]
+Shape: TypeAlias = Callable[[Iterable[LayerItem]], Iterable[LayerItem]]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """How to convert.
+
+    ``form`` is that of the tars: ``original`` keeps their bytes where there are some, ``reference`` is what hcsshim
+    would read and write, ``faithful`` loses nothing; None is ``original`` where that is possible, else ``reference``.
+    ``parents`` are layer folders below a lone layer, nearest first. ``os_version`` is for an image that is made of a
+    lone layer. ``compression`` None is what the name of a file says, and gzip for an image.
+    """
+
+    form: ConvertForm | None = None
+    parents: tuple[Path, ...] = ()
+    compression: Compression | None = None
+    level: int | None = None
+    platform: str | None = None
+    os_version: str = ""
+    strict: bool = False
+    sync: bool = False
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+
+    @property
+    def policy(self) -> Policy:
+        """How a tar is read."""
+        return "reference" if self.form == "reference" else "faithful"
+
+    def for_image(self) -> ImageOptions:
+        """What concerns the writing of an image."""
+        policy: Policy = "faithful" if self.form == "faithful" else "reference"
+        return ImageOptions(
+            policy, self.form in (None, "original"), self.compression or "gzip", self.level, self.os_version
+        )
+
+
+@dataclass(slots=True)
+class Converted:
+    """What was written: the places, base first, with their DiffIDs where they are tars, and the notices by code."""
+
+    source: str
+    destination: str
+    kind: str
+    layers: list[str] = field(default_factory=list)
+    diff_ids: list[str] = field(default_factory=list)
+    digest: str | None = None
+    notices: dict[str, int] = field(default_factory=dict)
+
+
+def convert(
+    source: str,
+    destination: str,
+    options: ConvertOptions = ConvertOptions(),
+    progress: Progress = NO_PROGRESS,
+) -> Converted:
+    """Pour ``source`` into ``destination``; see :mod:`wclayer.image.layer_places` for what both may be.
+
+    An image of several layers becomes an image, an unpacked image, or a folder of layers numbered from 0, the base.
+    Nothing is left of a destination that could not be completed. Raises UsageError for what cannot be told apart or
+    makes no sense, and all that reading and writing raise.
+    """
+    given, wanted = parse_place(source), parse_place(destination, writing=True)
+    job = _Job(given, wanted, options, progress)
+    try:
+        return job.run()
+    except WclayerError as error:
+        raise error.locate(image=source) from None
+
+
+class _Job:
+    def __init__(self, source: Place, destination: Place, options: ConvertOptions, progress: Progress) -> None:
+        self.source = source
+        self.destination = destination
+        self.options = options
+        self.progress = progress
+        self.notices = Notices(strict=options.strict)
+        self.result = Converted(str(source), str(destination), destination.kind)
+
+    def run(self) -> Converted:
+        if self.destination.kind == "image":
+            self._to_image()
+        elif self._count() == 1:
+            self._one(self.source, self.destination, self._parents(self.source))
+        else:
+            self._several()
+        self.result.notices = {**self.notices.counts}
+        return self.result
+
+    def _count(self) -> int:
+        """How many layers the source has."""
+        if self.source.kind == "unpacked":
+            return len(UnpackedImage.load(self.source.path).layers)
+        if self.source.kind == "image" and self.source.text != "-":
+            with open_image(self.source.text, self.options.platform, limits=self.options.limits) as image:
+                return len(image.layers)
+        return 1
+
+    def _parents(self, place: Place) -> tuple[Path, ...]:
+        if self.options.parents:
+            return with_ancestors(self.options.parents)
+        return find_parents(place.path) if place.kind == "layer" else ()
+
+    # ------------------------------------------------------------------ one layer
+
+    def _one(self, source: Place, destination: Place, parents: Sequence[Path]) -> None:
+        options = self.options
+        is_tar = source.kind in ("image", "tar")
+        if destination.kind == "tar" and source.kind == "layer" and options.form != "reference":
+            self._export(source, destination)
+        elif destination.kind == "tar":
+            self._to_tar(source, destination, keep=is_tar and options.form in (None, "original"))
+        elif destination.kind == "layer" and is_tar and options.form != "reference" and self._is_bare(source):
+            imported = import_layer(
+                source.text,
+                destination.path,
+                parents=parents,
+                strict=options.strict,
+                sync=options.sync,
+                limits=options.limits,
+                progress=self.progress,
+            )
+            self.notices.counts.update(imported.notices)
+        else:
+            self._to_folder(source, destination, parents)
+        self.result.layers.append(str(destination.path))
+
+    def _is_bare(self, source: Place) -> bool:
+        """Whether it is a tar and no image around one."""
+        if source.text == "-":
+            return True
+        with open_image(source.text, self.options.platform, limits=self.options.limits) as image:
+            return image.manifest is None
+
+    def _export(self, source: Place, destination: Place) -> None:
+        options = self.options
+        done = export_layer(
+            source.path, destination.text, form=options.form, compression=options.compression, level=options.level
+        )
+        self.result.diff_ids.append(str(done.diff_id))
+
+    def _to_tar(self, source: Place, destination: Place, *, keep: bool) -> None:
+        """Write a tar: the bytes that there are, or the items anew."""
+        options = self.options
+        compression = options.compression or compression_of(destination.text)
+        with open_output(destination.text) as file:
+            writer = CompressedWriter(file, compression, options.level)
+            if keep:
+                with open_image(source.text, options.platform, limits=options.limits) as image:
+                    layer = image.layers[0]
+                    with layer.stream(limits=options.limits) as stream:
+                        slabs = watched(stream, self.progress, str(layer))
+                        copy_tar(slabs, writer.write, is_promised=image.config is not None)
+                        stream.finish()
+            else:
+                tar = TarLayerWriter(writer.write, policy=options.for_image().policy, notices=self.notices)
+                self._pour(source, tar)
+                tar.commit()
+            writer.finish()
+        self.result.diff_ids.append(str(writer.diff_id))
+
+    def _to_folder(self, source: Place, destination: Place, parents: Sequence[Path]) -> None:
+        path = destination.path
+        _make_parent(path)
+        with ExitStack() as held:
+            opened = [held.enter_context(LayerFolder(parent)) for parent in parents]
+            writer: LayerWriter
+            if destination.kind == "layer":
+                writer = LayerFolderWriter(path, parents=opened, notices=self.notices, sync=self.options.sync)
+            elif destination.kind == "transport":
+                writer = TransportFolderWriter(path, notices=self.notices)
+            elif destination.kind == "base":
+                writer = BaseFolderWriter(path, notices=self.notices)
+            else:
+                writer = PlainFolderWriter(path)
+            with writer:
+                self._pour(source, writer, self._shape(destination, opened))
+
+    def _shape(self, destination: Place, parents: Sequence[LayerFolder]) -> Shape:
+        """What the items have to go through for a folder of that kind."""
+
+        def shape(items: Iterable[LayerItem]) -> Iterable[LayerItem]:
+            items = with_hard_links(items)
+            if destination.kind == "transport":
+                return for_transport(items, parents, self.notices)
+            return for_base(items, self.notices) if destination.kind == "base" else items
+
+        return shape
+
+    def _pour(self, source: Place, writer: LayerWriter, shape: Shape = iter) -> None:
+        options = self.options
+        with open_items(
+            source,
+            platform=options.platform,
+            policy=options.policy,
+            notices=self.notices,
+            limits=options.limits,
+            progress=self.progress,
+        ) as items:
+            copy_layer(shape(items), writer)
+
+    # ------------------------------------------------------------------ several layers
+
+    def _several(self) -> None:
+        kind = self.destination.kind
+        if kind in ("base", "tar"):
+            what = "a base layer" if kind == "base" else "one tar"
+            raise UsageError(
+                f"{self.source} has {self._count()} layers, which do not fit {what}",
+                hint="unpack it first, and name one",
+            )
+        if self.source.kind == "image" and kind == "layer":
+            options = self.options
+            done = unpack(
+                self.source.text,
+                self.destination.path,
+                UnpackOptions(options.platform, options.strict, options.sync, options.limits),
+                self.progress,
+            )
+            self.notices.counts.update(done.notices)
+            self.result.layers = [str(layer.path) for layer in done.layers]
+            self.result.diff_ids = [str(layer.diff_id) for layer in done.layers]
+            return
+        if self.source.kind == "unpacked":
+            self._numbered(UnpackedImage.load(self.source.path))
+            return
+        # Links lead into other layers, so these have to be somewhere while one is written.
+        _make_parent(self.destination.path)
+        with TemporaryDirectory(prefix=".wclayer-", dir=self.destination.path.absolute().parent) as temporary:
+            options = self.options
+            folder = Path(temporary) / "image"
+            unpack(self.source.text, folder, UnpackOptions(options.platform, options.strict, limits=options.limits))
+            self._numbered(UnpackedImage.load(folder))
+
+    def _numbered(self, image: UnpackedImage) -> None:
+        top = self.destination.path
+        if top.exists() and any(top.iterdir()):
+            raise StoreError(f"{top} exists and is not an empty folder", hint="remove it or choose another")
+        top.mkdir(parents=True, exist_ok=True)
+        base_first = image.layers[::-1]
+        for number, layer in enumerate(base_first):
+            place = Place(self.destination.kind, top / str(number), f"{self.destination.kind}:{top / str(number)}")
+            self._one(Place("layer", layer, str(layer)), place, base_first[:number][::-1])
+
+    def _to_image(self) -> None:
+        options = self.options
+        if self.source.kind in ("image", "unpacked", "tar"):
+            done = convert_image(
+                self.source,
+                self.destination.text,
+                options.for_image(),
+                platform=options.platform,
+                limits=options.limits,
+                progress=self.progress,
+            )
+        else:
+            done = put_layer(
+                self.destination.text, options.for_image(), lambda tar: self._pour(self.source, tar), self.notices
+            )
+        self.result.diff_ids = [str(diff_id) for diff_id in done.diff_ids]
+        self.result.digest = str(done.digest)
+        self.result.layers = [str(digest) for digest in done.layers]
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {path.parent}: {error.strerror}") from error

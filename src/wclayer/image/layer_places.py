@@ -1,0 +1,139 @@
+"""Where a layer is, or is to be: every form a layer has on this machine, told by a prefix or by a look.
+
+======================  ===============================================================================
+``oci:DIR[:TAG]``       an image in an OCI layout, and the other transports of image references
+``transport:DIR``       the transport folder of ImportLayer and ExportLayer
+``base:DIR``            the folder of a base layer
+``plain:DIR``           ordinary files and one text file with everything else
+``layer:DIR``           a layer folder of wclayer, also when nothing tells it from another folder yet
+``FILE``, ``-``         a layer tar; to be written, if the name ends like one (``.tar``, ``.tar.gz``, ``.tgz``, …)
+``DIR``                 looked at; to be written, a layer folder
+======================  ===============================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from wclayer.errors import NotFoundError, UsageError
+from wclayer.formats.base import BaseFolderReader
+from wclayer.formats.folder import LayerFolder, LayerFolderReader
+from wclayer.formats.plain import METADATA, PlainFolderReader
+from wclayer.formats.tar import Policy, TarLayerReader
+from wclayer.formats.transport import TransportFolderReader
+from wclayer.image.progress import NO_PROGRESS, Progress, watched
+from wclayer.image.target import is_layer_folder
+from wclayer.image.unpacked import UnpackedImage
+from wclayer.model import LayerItem, Notices
+from wclayer.oci import Limits, open_image
+
+__all__ = ["Place", "PlaceKind", "open_items", "parse_place"]
+
+PlaceKind: TypeAlias = Literal["image", "unpacked", "layer", "transport", "base", "plain", "tar"]
+
+_PREFIXES: dict[str, PlaceKind] = {"transport": "transport", "base": "base", "plain": "plain", "layer": "layer"}
+_IMAGES = ("oci", "oci-archive", "docker-archive", "dir", "docker")
+_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd", ".tzst")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place. ``path`` is the folder or file; ``text`` what the user wrote, which for an image says more."""
+
+    kind: PlaceKind
+    path: Path
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_place(text: str, *, writing: bool = False) -> Place:
+    """The place that ``text`` names. Raises UsageError when it names none."""
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in _PREFIXES:
+        if not rest:
+            raise UsageError(f"{text!r}: a folder is expected after {prefix}:")
+        return Place(_PREFIXES[prefix], Path(rest), text)
+    if not text:
+        raise UsageError("an empty text names no layer")
+    path = Path(text)
+    if colon and prefix in _IMAGES:
+        return Place("image", path, text)
+    if text == "-" or (writing and text.lower().endswith(_TAR_ENDINGS)):
+        return Place("tar", path, text)
+    if writing:
+        return Place("layer", path, text)
+    return Place(_sniffed(path), path, text)
+
+
+def _sniffed(path: Path) -> PlaceKind:
+    if UnpackedImage.is_one(path):
+        return "unpacked"
+    if is_layer_folder(path):
+        return "layer"
+    if (path / METADATA).is_file():
+        return "plain"
+    if (path / "Files").is_dir():
+        # Every folder of a transport folder, Files itself among them, may have its description beside it.
+        is_transport = (path / "tombstones.txt").exists() or (path / "Files.$wcidirs$").exists()
+        return "transport" if is_transport else "base"
+    return "image"
+
+
+@contextmanager
+def open_items(
+    place: Place,
+    *,
+    platform: str | None = None,
+    policy: Policy = "faithful",
+    notices: Notices | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    progress: Progress = NO_PROGRESS,
+) -> Iterator[Iterable[LayerItem]]:
+    """The items of the one layer at ``place``; at the end of the block all its digests have been verified.
+
+    Raises UsageError for an image of several layers.
+    """
+    notices = Notices() if notices is None else notices
+    if place.kind == "layer":
+        with LayerFolder(place.path) as folder:
+            yield LayerFolderReader(folder)
+    elif place.kind == "transport":
+        folder_path = _existing(place.path)
+        yield TransportFolderReader(folder_path, policy=policy, lenient=True, notices=notices)
+    elif place.kind == "base":
+        yield BaseFolderReader(_existing(place.path), policy=policy, notices=notices)
+    elif place.kind == "plain":
+        yield PlainFolderReader(_existing(place.path), notices=notices)
+    elif place.kind == "unpacked":
+        layers = UnpackedImage.load(place.path).layers
+        if len(layers) != 1:
+            raise UsageError(f"{place} is an image of {len(layers)} layers", hint=f"name one of them: {layers[0]}")
+        with LayerFolder(layers[0]) as folder:
+            yield LayerFolderReader(folder)
+    else:
+        with open_image(place.text, platform, limits=limits) as image:
+            if len(image.layers) != 1:
+                raise UsageError(
+                    f"{place} is an image of {len(image.layers)} layers", hint="unpack it, and name one of its layers"
+                )
+            with image.layers[0].stream(limits=limits) as stream:
+                progress.begin(place.text, None)
+                try:
+                    yield TarLayerReader(watched(stream, progress, place.text), policy=policy, notices=notices)
+                    for _ in stream:
+                        pass
+                    stream.finish()
+                finally:
+                    progress.end(place.text)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_dir():
+        raise NotFoundError(f"there is no folder {path}")
+    return path

@@ -1,0 +1,45 @@
+"""Where the package does better than the reference on purpose: rules with a name and a reason, counted when used."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+__all__ = ["REASONS", "Rules"]
+
+REASONS = {
+    "bcd-copied": "the boot files that Windows changes in place are copied from the parent's utility VM; the reference "
+    "looks for them under names that never match and links them",
+    "sparse-exported": "a sparse file of a transport folder is exported with its content; the reference stops at "
+    "'unknown stream ID 9'",
+    "crash-refused": "input on which the reference crashes is refused with an error",
+    "no-partial-import": "after an error nothing is imported and nothing is left; the reference imports what it has",
+    "tombstones-strict": "a line of tombstones.txt that is no plain path with a leading backslash is refused; the "
+    "reference drops its first character, whatever it is, and cleans the rest",
+    "folder-name-normalised": "a slash at the end of UtilityVM or UtilityVM/Files does not hide the utility VM",
+    "trailing-blank-lines": "blank lines at the end of tombstones.txt do no harm; the reference crashes",
+    "tombstone-folder-case": "a deletion is placed in its folder however its line spells the folder; the reference "
+    "loses it when the letters differ in case",
+    "link-name-normalised": "a hard link called ./Files/x is one below Files; the reference looks at its name unread",
+    "sidecar-refused": "a folder whose name ends like a sidecar's is refused; the reference walks into it",
+    "truncated-noticed": "a backup stream that ends within a name, an offset or an unread content is refused; the "
+    "reference takes that for its end",
+}
+
+
+class Rules:
+    """How often each rule was used, and how often an error could only be compared by being there."""
+
+    def __init__(self) -> None:
+        self.used: Counter[str] = Counter()
+        self.unread_texts: Counter[str] = Counter()
+
+    def use(self, name: str) -> None:
+        """Count a use of the rule ``name``."""
+        assert name in REASONS, name
+        self.used[name] += 1
+
+    def report(self) -> list[str]:
+        """Lines for people."""
+        lines = [f"rule {name}, used {count} times: {REASONS[name]}" for name, count in sorted(self.used.items())]
+        lines += [f"error text without a known meaning ({n} times): {text}" for text, n in self.unread_texts.items()]
+        return lines

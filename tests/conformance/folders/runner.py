@@ -1,0 +1,57 @@
+"""The items of a case of this schema, each by its kind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.folders.codec import run_codec, run_tar2bak
+from tests.conformance.folders.exports import run_bak2tar, run_export
+from tests.conformance.folders.imports import run_import
+from tests.conformance.folders.rules import Rules
+from tests.conformance.folders.safefile import run_safefile
+
+__all__ = ["CIM", "is_folder_case", "is_left_out", "run_folder_case"]
+
+CIM = "cim"
+_IMPORTS = ("import-legacy", "import-full", "import-base")
+_EXPORTS = ("export-legacy", "export-base")
+
+
+def is_folder_case(case: Path) -> bool:
+    """Whether the case is of this schema: it has items."""
+    return "items" in json.loads((case / "case.json").read_bytes())
+
+
+def is_left_out(case: Path) -> bool:
+    """Whether all that the case is about is the writing of CIM images."""
+    return all(item["kind"] == CIM for item in json.loads((case / "case.json").read_bytes())["items"])
+
+
+def run_folder_case(case: Path, rules: Rules) -> list[str]:
+    """The differences of all items; items about CIM images are left out."""
+    return [
+        f"{item['name']}: {line}"
+        for item in json.loads((case / "case.json").read_bytes())["items"]
+        for line in _run_item(case, item, rules)
+    ]
+
+
+def _run_item(case: Path, item: dict[str, Any], rules: Rules) -> Iterator[str]:
+    kind = item["kind"]
+    if kind in _IMPORTS:
+        yield from run_import(case, item, kind, rules)
+    elif kind in _EXPORTS:
+        yield from run_export(case, item, kind, rules)
+    elif kind == "safefile":
+        yield from run_safefile(case, item, rules)
+    elif kind == "codec":
+        yield from run_codec(case, item, rules)
+    elif kind == "tar2bak":
+        yield from run_tar2bak(case, item, rules)
+    elif kind == "bak2tar":
+        yield from run_bak2tar(case, item, rules)
+    elif kind != CIM:
+        yield f"an item of the unknown kind {kind!r}"
