@@ -25,8 +25,8 @@ from wclayer.formats.folder import LayerFolder, LayerFolderReader
 from wclayer.formats.plain import METADATA, PlainFolderReader
 from wclayer.formats.tar import Policy, TarLayerReader
 from wclayer.formats.transport import TransportFolderReader
+from wclayer.image.chain import is_layer_folder
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
-from wclayer.image.target import is_layer_folder
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem, Notices
 from wclayer.oci import Limits, open_image
@@ -123,7 +123,7 @@ def open_items(
                     f"{place} is an image of {len(image.layers)} layers", hint="unpack it, and name one of its layers"
                 )
             with image.layers[0].stream(limits=limits) as stream:
-                progress.begin(place.text, None)
+                progress.begin(place.text)
                 try:
                     yield TarLayerReader(watched(stream, progress, place.text), policy=policy, notices=notices)
                     for _ in stream:

@@ -16,8 +16,9 @@ from wclayer.errors import NotFoundError, UnsupportedError
 from wclayer.formats.folder import LayerFolder
 from wclayer.hcs.identity import layer_id, shared_ids
 from wclayer.hcs.layer_files import locate_uvm_folder
+from wclayer.image.chain import is_layer_folder
 from wclayer.image.progress import NO_PROGRESS, Progress
-from wclayer.image.target import FolderLayer, is_layer_folder
+from wclayer.image.target import FolderLayer
 from wclayer.image.unpack import UnpackOptions, unpack_image
 from wclayer.image.view import View
 from wclayer.model import LayerChain

@@ -109,7 +109,7 @@ def _save(operation: AddOperation, writer: LayerTarget) -> None:
             raise
     copy = RestoredFile(layer.create(leaf), security=False, buffered=False)
 
-    def both(data: bytes) -> None:
+    def both(data: Buffer) -> None:
         writer.write(data)
         copy.write(data)
 

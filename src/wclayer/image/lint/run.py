@@ -11,15 +11,14 @@ from typing import Literal, TypeAlias
 from wclayer.errors import FormatError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderReader
 from wclayer.formats.tar import Members, SlabStream
-from wclayer.image.chain import find_parents, with_ancestors
+from wclayer.image.chain import find_parents, is_layer_folder, with_ancestors
+from wclayer.image.layer_places import open_items, parse_place
 from wclayer.image.lint.examined import examine_item, examine_member
 from wclayer.image.lint.findings import Findings
 from wclayer.image.lint.image_checks import look_at_config
 from wclayer.image.lint.layer import LayerLint
 from wclayer.image.lint.names import LayerNames
-from wclayer.image.layer_places import open_items, parse_place
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
-from wclayer.image.target import is_layer_folder
 from wclayer.image.unpacked import CONFIG_FILE, UnpackedImage
 from wclayer.model import LayerItem
 from wclayer.oci import ImageConfig, LayerBlob, Limits, open_image
@@ -126,7 +125,7 @@ class _Job:
     def blob(self, layer: LayerBlob, label: str, *, is_base: bool | None) -> None:
         """A layer tar."""
         checks = self._begin(label, is_base)
-        self._progress.begin(label, layer.descriptor.size if layer.descriptor else None)
+        self._progress.begin(label)
         try:
             with closing(layer.stream(limits=self._limits)) as stream:
                 slabs = watched(stream, self._progress, label)
