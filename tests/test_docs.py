@@ -29,3 +29,13 @@ def test_every_public_module_has_its_place_in_the_api_reference() -> None:
 def test_the_files_a_top_level_page_links_to_exist(page: str) -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text("utf-8"))
     assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_every_notice_is_explained() -> None:
+    codes = {
+        code
+        for path in SOURCE.rglob("*.py")
+        for code in re.findall(r"notices\.add\(\s*\"([a-z-]+)\"", path.read_text("utf-8"))
+    }
+    page = (ROOT / "docs" / "reference" / "notices.md").read_text("utf-8")
+    assert codes == set(re.findall(r"^\| `([a-z-]+)` \|", page, re.MULTILINE))
