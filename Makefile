@@ -41,7 +41,8 @@ peers: ## install the programs that the tests compare with
 
 .PHONY: test
 test: lint docs peers ## everything that must hold: lint, documentation, tests
-	pytest -n auto
+	scratch=$$(mktemp -d); trap 'chmod -R u+w "$$scratch"; rm -rf "$$scratch"' EXIT; \
+		pytest -n auto --basetemp="$$scratch/pytest"
 
 .PHONY: bench
 bench: $(READY) peers ## measure against other programs

@@ -132,6 +132,49 @@ def test_unpack_and_what_it_says(image: str, run: Run, tmp_path: Path) -> None:
     assert run("unpack", image, tmp_path / "new").out.splitlines()[0].split("  ")[1] == "12.5 KiB"
 
 
+def test_inspect(sample: str, run: Run) -> None:
+    lines = run("inspect", sample).out.splitlines()
+    assert lines[0] == f"image  {sample}"
+    assert lines[1].startswith("digest: sha256:")
+    assert lines[2:7] == [
+        "platform: windows(10.0.20348.1)/amd64",
+        "created: 2022-10-01T00:00:00Z",
+        "user: ContainerUser",
+        'command: ["cmd.exe"]',
+        "working folder: C:\\Sample",
+    ]
+    assert [re.sub(r"[0-9a-f]{64}|[0-9.]+ KiB", "…", line) for line in lines[7:]] == [
+        "layer 0: sha256:…  …  application/vnd.oci.image.layer.v1.tar+gzip",
+        "layer 1: sha256:…  …  application/vnd.oci.image.layer.v1.tar+zstd",
+        "layer 2: sha256:…  …  application/vnd.oci.image.layer.v1.tar+gzip",
+    ]
+
+
+def test_import_export_and_verify_in_text(run: Run, tmp_path: Path) -> None:
+    data = tar(BASE)
+    diff_id = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    source, folder_made, output = tmp_path / "layer.tar", tmp_path / "layer", tmp_path / "again.tar"
+    source.write_bytes(data)
+    assert run("import", source, folder_made).out == f"{diff_id}  12.5 KiB  {folder_made}\n"
+    assert run("export", folder_made, "-o", output).out == f"{diff_id}  12.5 KiB  {output}\n"
+    assert run("verify", folder_made).out == f"ok   {diff_id}  (database, files, DiffID)\n"
+    source.write_bytes(data + bytes(10240))  # more zeros at the end than there need be
+    assert run("import", source, tmp_path / "padded").code == 0
+    ended = run("export", tmp_path / "padded", "-o", output, "--as", "faithful")
+    assert output.read_bytes() == data
+    assert ended.err == f"wclayer: the tar differs from the one the layer came from: its DiffID is {diff_id}\n"
+
+
+def test_sample_and_merged_in_text(run: Run, tmp_path: Path) -> None:
+    lines = run("sample", "-o", f"oci:{tmp_path}/layout:demo").out.splitlines()
+    assert [re.sub(r"[0-9a-f]{64}", "…", line) for line in lines] == [
+        f"oci:{tmp_path}/layout:demo-base  sha256:…  1 layer",
+        f"oci:{tmp_path}/layout:demo  sha256:…  3 layers",
+    ]
+    ended = run("unpack", f"oci:{tmp_path}/layout:demo", tmp_path / "merged", "--view", "merged")
+    assert re.fullmatch(rf"{tmp_path}/merged: \d+ entries, [\d.]+ MiB, out of 3 layers\n", ended.out)
+
+
 # ---------------------------------------------------------------------------------------------------------------- json
 
 NUMBER, TEXT, LIST, FLAG, OBJECT = (int,), (str,), (list,), (bool,), (dict,)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.hostile.images import Layout, packed
 from tests.hostile.tars import archive, file, folder, link, whiteout
 
-FILES = 1200  # in each layer
+FILES = 1000  # in each layer
 
 
 def base_layer() -> bytes:

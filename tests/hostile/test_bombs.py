@@ -10,7 +10,6 @@ import zlib
 from pathlib import Path
 
 import pytest
-from backports import zstd
 
 import wclayer.oci.limits
 from tests.hostile.command import INTEGRITY
@@ -18,6 +17,7 @@ from tests.hostile.images import Layout, packed
 from tests.hostile.tars import FILE, base256, file, folder, header, layer
 from tests.hostile.world import World
 from wclayer.oci import Limits
+from wclayer.oci.engines import zstd
 
 MB = 1 << 20
 

@@ -65,7 +65,7 @@ def require_full(outcome: Outcome, *mentions: str) -> None:
         assert text in outcome.err, outcome
 
 
-SIZES = [16 << 10, 100 << 10, 400 << 10, MB, 2 * MB, 4 * MB, 6 * MB]
+SIZES = [16 << 10, 100 << 10, 400 << 10, MB, 2 * MB, 3 * MB, 4 * MB]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -78,7 +78,7 @@ def test_import_on_a_full_disk(size: int, source: Path, tmp_path: Path, command:
         assert used(disk) == before
 
 
-@pytest.mark.parametrize("size", [*SIZES, 10 * MB])
+@pytest.mark.parametrize("size", [*SIZES, 6 * MB])
 def test_unpack_on_a_full_disk(size: int, image: str, tmp_path: Path, command: Command) -> None:
     with small_disk(tmp_path / "disk", size) as disk:
         before = used(disk)
@@ -97,7 +97,7 @@ def test_unpack_on_a_full_disk(size: int, image: str, tmp_path: Path, command: C
         assert command("verify", disk / "out").code == 0
 
 
-@pytest.mark.parametrize("size", [*SIZES, 14 * MB])
+@pytest.mark.parametrize("size", [*SIZES, 8 * MB])
 def test_unpack_merged_on_a_full_disk(size: int, image: str, tmp_path: Path, command: Command) -> None:
     with small_disk(tmp_path / "disk", size) as disk:
         before = used(disk)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from backports import zstd
 
 from tests.hostile.images import Layout, packed, sha256
 from tests.hostile.tars import BLOCK, END, archive, file, folder, record
 from tests.hostile.world import World
+from wclayer.oci.engines import zstd
 
 MEMBERS = [
     folder("Files"),

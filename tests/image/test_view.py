@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.image.conftest import Stack
@@ -84,6 +86,14 @@ def test_a_folder_of_tombstones_only_is_no_folder(stack: Stack) -> None:
     assert paths(stack([file("Files/a")], [gone("Files/never/was/there")])) == ["Files", "Files/a"]
     view = stack([file("Files/d/x"), file("Files/d/y")], [gone("Files/d")], [gone("Files/d/x")])
     assert paths(view) == ["Files"]
+
+
+def test_many_deep_folders_of_tombstones_take_no_longer_than_others(stack: Stack) -> None:
+    deep = [f"Files/{number}/{'d/' * 300}" for number in range(8)]
+    started = time.process_time()
+    view = stack([file("Files/a")], [*(gone(f"{path}x") for path in deep), file(f"{deep[7]}y")])
+    assert len(paths(view)) == 1 + 1 + 1 + 300 + 1
+    assert time.process_time() - started < 5
 
 
 def test_a_tombstone_below_a_file_changes_nothing(stack: Stack) -> None:

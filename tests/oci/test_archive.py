@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.oci.samples import Opened, Source, packed, tar
 from wclayer.errors import FormatError, LimitError, NotFoundError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.oci import Limits, archive
-from wclayer.oci.archive import ArchiveTree, first_name
+from wclayer.oci.archive import ArchiveTree, first_name, has_tar_header
 from wclayer.oci.engines import zstd
 from wclayer.oci.sources import read_all
 from wclayer.oci.trees import read_file
@@ -174,6 +174,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         ArchiveTree.from_file(tmp_path / "none.tar", limits=Limits())
     with pytest.raises(StoreError):
         ArchiveTree.from_file(tmp_path, limits=Limits())
+
+
+def test_a_tar_header_is_known_by_its_checksum() -> None:
+    data = tar([("Files", None)])
+    assert has_tar_header(data)
+    assert not any(has_tar_header(head) for head in (data[:511], b"x" + data[1:], b"", b"x" * 1024, bytes(1024)))
 
 
 def test_the_first_name_of_a_tar() -> None:

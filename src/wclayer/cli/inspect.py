@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
@@ -49,4 +50,4 @@ def _config(config: dict[str, Any]) -> None:
         ("working folder", inner.get("WorkingDir")),
     ):
         if value:
-            write_line(f"{label}: {value}")
+            write_line(f"{label}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")

@@ -40,4 +40,5 @@ def command(output: str, output_format: str) -> None:
         write_json("wclayer.sample/1", {"images": images})
         return
     for image in images:
-        write_line(f"{image['reference']}  {image['digest']}  {len(image['diff_ids'])} layers")
+        count = len(image["diff_ids"])
+        write_line(f"{image['reference']}  {image['digest']}  {count} layer{'s' if count > 1 else ''}")

@@ -45,7 +45,6 @@ class Stacking:
     def __init__(self, indexes: Sequence[LayerIndex], *, raw: bool = False) -> None:
         self._indexes = indexes
         self._raw = raw
-        self._real: dict[tuple[int, int], bool] = {}
 
     def children(self, folder: str, parts: Parts) -> Iterator[Stacked]:
         """What lies in the folder ``folder`` that consists of ``parts``, in the order of folded names."""
@@ -101,9 +100,4 @@ class Stacking:
 
     def _is_real(self, layer: int, folder: Node) -> bool:
         """Whether there is more to ``folder`` than tombstones in it."""
-        if self._raw or not folder.is_synthesised:
-            return True
-        known = self._real.get((layer, folder.id))
-        if known is None:
-            known = self._real[layer, folder.id] = self._indexes[layer].holds_entries(folder)
-        return known
+        return self._raw or not folder.is_synthesised or folder.id not in self._indexes[layer].ghosts

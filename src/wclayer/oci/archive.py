@@ -19,7 +19,7 @@ from wclayer.oci.limits import Limits
 from wclayer.oci.pipeline import open_layer
 from wclayer.oci.sources import BinarySource, SharedFile, open_file, store_error
 
-__all__ = ["ArchiveTree", "first_name"]
+__all__ = ["ArchiveTree", "first_name", "has_tar_header"]
 
 _MEMBERS = 100_000
 _LINKS = 16
@@ -168,6 +168,15 @@ def first_name(head: bytes) -> str:
     except _TAR_ERRORS as error:
         raise FormatError(f"not a tar: {error}", kind="tar-header") from error
     return "" if member is None else _normal(member.name)
+
+
+def has_tar_header(head: bytes) -> bool:
+    """Whether ``head`` starts with a tar header whose checksum is right."""
+    try:
+        checksum = int(head[148:156].strip(b"\0 "), 8)
+    except ValueError:
+        return False
+    return len(head) >= 512 and checksum == sum(head[:148]) + 8 * ord(" ") + sum(head[156:512])
 
 
 def _normal(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wclayer.errors import FormatError, NotFoundError, UnsupportedError, WclayerError
-from wclayer.oci.archive import ArchiveTree, first_name
+from wclayer.oci.archive import ArchiveTree, first_name, has_tar_header
 from wclayer.oci.dir_transport import VERSION_FILE, DirTransport
 from wclayer.oci.docker_archive import MANIFEST_FILE, DockerArchive
 from wclayer.oci.image import Image
@@ -156,4 +156,9 @@ def _starts_like_a_layer(path: Path) -> bool:
         head = bytes(next(stream, b""))
     if not head:
         raise FormatError(f"{path} is empty", kind="unexpected-eof")
-    return first_name(head).partition("/")[0].lower() in _ROOTS
+    try:
+        return first_name(head).partition("/")[0].lower() in _ROOTS
+    except FormatError:
+        if has_tar_header(head):  # an odd one, whose name the standard library cannot tell: the layer reader will say
+            return True
+        raise

@@ -44,6 +44,20 @@ _CACHED_BYTES = 4 << 20
 _SELECT = " ".join(("SELECT", ENTRY_COLUMNS, "FROM entry "))
 _SELECT_NAMED = " ".join((_SELECT, "WHERE parent = ? AND key = ? ORDER BY id"))
 _SELECT_ALIKE = " ".join((_SELECT, "WHERE key = ? AND parent IN (SELECT value FROM json_each(?)) ORDER BY id"))
+_MENTIONED = (
+    "WITH RECURSIVE mentioned(id, parent) AS (SELECT id, parent FROM entry WHERE kind = ?"
+    " AND id IN (SELECT parent FROM entry WHERE kind = ?)"
+    " UNION SELECT entry.id, entry.parent FROM entry JOIN mentioned ON entry.id = mentioned.parent"
+    " WHERE entry.kind = ?)"
+)
+_SELECT_MENTIONED = " ".join((_MENTIONED, "SELECT id, parent FROM mentioned"))
+_SELECT_HELD = " ".join(
+    (
+        _MENTIONED,
+        "SELECT DISTINCT parent FROM entry WHERE parent IN (SELECT id FROM mentioned)",
+        "AND id NOT IN (SELECT id FROM mentioned) AND kind != ?",
+    )
+)
 _SELECT_STREAM = " ".join(("SELECT", STREAM_COLUMNS, "FROM stream "))
 
 
@@ -176,17 +190,18 @@ class LayerIndex:
         number, path = (folder.id, folder.path) if folder else (0, "")
         return [Node(self, row, path) for row in self.rows(_SELECT + "WHERE parent = ? ORDER BY key, id", (number,))]
 
-    def holds_entries(self, folder: Node) -> bool:
-        """Whether anything but tombstones lies below ``folder``, however deep."""
-        pending = [folder.id]
-        while pending:
-            for number, kind in self.rows(
-                "SELECT id, kind FROM entry WHERE parent = ? AND kind != ? ORDER BY kind", (pending.pop(), TOMBSTONE)
-            ):
-                if kind != SYNTHESISED:
-                    return True
-                pending.append(number)
-        return False
+    @cached_property
+    def ghosts(self) -> frozenset[int]:
+        """The numbers of the folders that only tombstones mention: no entry lies in them, however deep."""
+        kinds = (SYNTHESISED, TOMBSTONE, SYNTHESISED)
+        parents: dict[int, int] = dict(self.rows(_SELECT_MENTIONED, kinds))
+        held = set()
+        for (number,) in self.rows(_SELECT_HELD, (*kinds, TOMBSTONE)):
+            here = number
+            while here in parents and here not in held:
+                held.add(here)
+                here = parents[here]
+        return frozenset(parents.keys() - held)
 
     def nodes(self) -> Iterator[Node]:
         """All entries in the recorded order, synthesised folders and tombstones too."""

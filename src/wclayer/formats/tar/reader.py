@@ -160,7 +160,7 @@ class TarLayerReader:
     def _root(self, member: Member) -> None:
         """``./``, which archivers put first: the layer's own folder, which is nothing to Windows."""
         if member.type != _FOLDER:
-            raise UnsafeEntryError("an entry in place of the layer itself")
+            raise UnsafeEntryError("an entry in place of the layer's root")
         self.notices.add("root-entry", "./", "an entry for the layer's own folder means nothing to Windows")
 
     def _tombstone(self, member: Member, folder: str, before: str, name: str) -> Tombstone | None:
