@@ -15,6 +15,7 @@ name is a sequence of UTF-16 units, so a path may hold lone surrogates.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -37,6 +38,7 @@ __all__ = [
     "Notices",
     "Stream",
     "Tombstone",
+    "Transaction",
     "copy_layer",
 ]
 
@@ -244,6 +246,35 @@ class LayerWriter(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commit, or abort when an error is on its way."""
+
+
+class Transaction(ABC):
+    """The ``with`` statement of a writer that leaves all of a layer or nothing, for writers to inherit.
+
+    A writer is ``open``, ``broken`` by an error in an item, ``committed`` or ``aborted``. Leaving the block commits
+    what is not over, which for a broken writer is an error; an error on its way aborts.
+    """
+
+    _state = "open"
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make the layer exist, whole."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Leave nothing behind."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.abort()
+        elif self._state in ("open", "broken"):
+            self.commit()
 
 
 def copy_layer(reader: Iterable[LayerItem], writer: LayerWriter) -> None:

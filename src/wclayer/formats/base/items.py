@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from wclayer.errors import UnsupportedError, UsageError, WclayerError
 from wclayer.formats.base.reader import BaseLayerReader
@@ -21,7 +19,7 @@ from wclayer.formats.transport.portable import process_nothing
 from wclayer.formats.transport.pour import source_of
 from wclayer.formats.volume.items import basic_of, volume_items, write_alternate, write_streams
 from wclayer.formats.volume.layer import open_layer_volume, synchronise
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Transaction
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY
 
 __all__ = ["BaseFolderReader", "BaseFolderWriter"]
@@ -52,7 +50,7 @@ class BaseFolderReader:
                     raise error.locate(path=path) from None
 
 
-class BaseFolderWriter:
+class BaseFolderWriter(Transaction):
     """Writes layer items as the folder of a base layer, which appears with :meth:`commit`, whole.
 
     Raises UnsupportedError for deletions, VolumeError for what NTFS would refuse: a folder that is missing, a name that
@@ -107,17 +105,6 @@ class BaseFolderWriter:
             self._volume.close(commit=False)
         finally:
             self._staging.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self.abort()
-        elif self._state in ("open", "broken"):
-            self.commit()
 
     def _refuse_unless_open(self) -> None:
         if self._state != "open":

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from wclayer.errors import StoreError, UsageError
 from wclayer.formats.folder.checks import attach_streams, check_names
@@ -14,12 +12,12 @@ from wclayer.formats.folder.content import crc32
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.index_builder import IndexBuilder
 from wclayer.formats.folder.links import resolve_links
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Stream
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Stream, Transaction
 
 __all__ = ["IndexWriter"]
 
 
-class IndexWriter:
+class IndexWriter(Transaction):
     """Writes what ``layer.db`` would hold, and no files; the same rules hold as for a layer folder.
 
     With ``path`` the index becomes a file there, which must not exist; without, it is private and lies in temporary
@@ -112,17 +110,6 @@ class IndexWriter:
         self._state = "aborted"
         self._builder.abandon()
         self._remove()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self.abort()
-        elif self._state in ("open", "broken"):
-            self.commit()
 
     def _checksum(self, data: Stream | None) -> int | None:
         if data is None or not self._checksums:

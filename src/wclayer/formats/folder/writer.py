@@ -12,8 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from wclayer.errors import UsageError
 from wclayer.formats.folder.checks import attach_streams, check_names
@@ -26,7 +25,7 @@ from wclayer.formats.folder.index_builder import IndexBuilder
 from wclayer.formats.folder.links import resolve_links
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Transaction
 
 __all__ = ["INLINE_LIMIT", "Fact", "LayerFolderWriter"]
 
@@ -36,7 +35,7 @@ INLINE_LIMIT = 1 << 16
 """Alternate streams of up to this many stored bytes lie in the database, larger ones in files."""
 
 
-class LayerFolderWriter:
+class LayerFolderWriter(Transaction):
     """Writes the layer folder ``destination``, which appears with :meth:`commit`, whole.
 
     ``parents`` are the layers below, nearest first: open :class:`LayerFolder` objects, or paths, which are opened and
@@ -150,17 +149,6 @@ class LayerFolderWriter:
             self._held.close()
         finally:
             self._staging.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self.abort()
-        elif self._state in ("open", "broken"):
-            self.commit()
 
     def _opened(self, parent: LayerFolder | Path | str) -> LayerFolder:
         if isinstance(parent, LayerFolder):

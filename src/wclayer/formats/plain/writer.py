@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 from io import BufferedWriter, FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from wclayer.errors import UnsafeEntryError, UsageError
 from wclayer.formats.folder.content import host_leaf, host_times, host_wants_escape, write_stream
 from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, store_error
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.plain.lines import METADATA, SCHEMA, STREAMS, DescriptorTexts, encode_item
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Stream, Tombstone
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Stream, Tombstone, Transaction
 from wclayer.ntfs.names import encode_wtf8, fold
 
 __all__ = ["PlainFolderWriter"]
@@ -26,7 +24,7 @@ _INLINE_LIMIT = 1 << 16
 _RESERVED = "WCLAYER."
 
 
-class PlainFolderWriter:
+class PlainFolderWriter(Transaction):
     """Writes the plain folder ``destination``, which appears with :meth:`commit`.
 
     Raises StoreError when ``destination`` is taken or the file system refuses, UnsafeEntryError for a path that comes
@@ -92,17 +90,6 @@ class PlainFolderWriter:
             self._lines.detach().close()
         self._door.close()
         self._staging.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self.abort()
-        elif self._state in ("open", "broken"):
-            self.commit()
 
     def _refuse_unless_open(self) -> None:
         if self._state != "open":

@@ -11,8 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from wclayer.errors import FormatError, StoreError, UnsupportedError, UsageError, WclayerError
 from wclayer.formats.folder.door import store_error
@@ -28,7 +26,7 @@ from wclayer.formats.transport.writer import LegacyLayerWriter
 from wclayer.formats.volume import BasicInfo, Manifest, Volume
 from wclayer.formats.volume.items import basic_of, volume_items, write_alternate, write_streams
 from wclayer.formats.volume.paths import is_below
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Tombstone
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Tombstone, Transaction
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY
 from wclayer.ntfs.names import encode_wtf8
 
@@ -94,7 +92,7 @@ class TransportFolderReader:
             yield from volume_items(volume, status, path)
 
 
-class TransportFolderWriter:
+class TransportFolderWriter(Transaction):
     """Writes layer items as the transport folder ``destination``, which appears with :meth:`commit`, whole.
 
     What such a folder cannot hold is refused, or given up with a notice: a utility VM and links to files of a parent
@@ -152,17 +150,6 @@ class TransportFolderWriter:
             self._volume.close(commit=False)
         finally:
             self._staging.discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self.abort()
-        elif self._state in ("open", "broken"):
-            self.commit()
 
     # ------------------------------------------------------------------ items
 
