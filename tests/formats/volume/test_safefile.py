@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -121,16 +124,21 @@ def test_41_a_folder_swapped_for_a_link_while_it_is_written_to(tmp_path: Path, h
             lambda: os.unlink(inside),
             lambda: os.rename(aside, inside),
         )
+        dice = random.Random(41)
         while not stop.is_set():
             for step in steps:
                 with suppress(OSError):
                     step()
+                time.sleep(dice.random() / 10_000)  # or both threads may go in step, and one moment never be met
 
     swapper = threading.Thread(target=swap)
     swapper.start()
     done = refused = 0
+    deadline = time.monotonic() + 60
     try:
-        for number in range(10_000):
+        for number in count():
+            if (number >= 10_000 and done and refused) or time.monotonic() > deadline:
+                break
             made.tree.door.close()  # so that each time the folder is reached anew
             made.tree._last = ((), made.tree._root)
             try:
