@@ -45,8 +45,9 @@ test: lint docs peers ## everything that must hold: lint, documentation, tests
 		pytest -n auto --basetemp="$$scratch/pytest"
 
 .PHONY: bench
-bench: $(READY) peers ## measure against other programs
-	python bench/run.py
+bench: $(READY) ## measure against other programs: ROUNDS=5 SUITES="unpack small" OPTIONS="--seed 2"
+	.ci/peers bench
+	python -m bench --rounds $(or $(ROUNDS),5) $(OPTIONS) $(SUITES)
 
 .PHONY: coverage
 coverage: $(READY) ## run the tests with branch coverage
