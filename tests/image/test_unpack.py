@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from wclayer.image.target import open_view
 from wclayer.image.unpack import UnpackOptions, unpack
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem
-from wclayer.oci import LayerStream
 
 BASE: list[LayerItem] = [folder("Files"), file("Files/a", b"base"), file("Files/x" * 3, b"x" * 50_000)]
 
@@ -285,20 +283,6 @@ def test_two_processes_take_turns(tmp_path: Path) -> None:
         thread.join(60)
     assert errors == []
     assert len(unpack(reference, tmp_path / "out").layers) == 5
-
-
-def test_a_slow_lower_layer_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reference = linked_image(tmp_path / "layout", 3)
-    original = LayerStream.__next__
-
-    def slow(self: LayerStream) -> memoryview:
-        if "1 of 3" in (self._layer or ""):
-            time.sleep(0.3)
-        return original(self)
-
-    monkeypatch.setattr(LayerStream, "__next__", slow)
-    result = unpack(reference, tmp_path / "out", UnpackOptions(jobs=3))
-    assert [layer.reused for layer in result.layers] == [False] * 3
 
 
 def test_a_wrong_digest_is_an_error_that_names_the_layer(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wclayer.errors import UsageError, WclayerError
@@ -46,13 +46,14 @@ class Pour:
     """A layer on its way from a stream into a folder, in two steps, so that several layers can take the first at once.
 
     :meth:`run` writes everything and verifies every digest; :meth:`commit`, once the parents are there, makes the layer
-    exist. Leaving the ``with`` block without a commit leaves nothing.
+    exist. Leaving the ``with`` block without a commit leaves nothing. ``poured`` is what :meth:`run` found out.
     """
 
+    poured: ImportedLayer
+
     def __init__(self, stream: LayerStream, destination: Path, *, strict: bool = False, sync: bool = False) -> None:
-        self.stream = stream
+        self._stream: LayerStream | None = stream
         self.notices = Notices(strict=strict)
-        self.file_bytes = 0
         try:
             self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync)
         except BaseException:
@@ -63,45 +64,56 @@ class Pour:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.stream.close()
+        self.close()
+
+    def close(self) -> None:
+        """Leave nothing, unless it was committed."""
+        if self._stream is not None:
+            self._stream.close()
         self.writer.abort()
 
     def run(self, progress: Progress = NO_PROGRESS, part: str = "") -> None:
-        """Read the whole stream. Raises whatever is wrong with it, or with its digests."""
+        """Read the whole stream, once. Raises whatever is wrong with it, or with its digests."""
+        stream = self._stream
+        if stream is None:
+            raise UsageError(f"the layer {self.writer.path} was poured already")
         reader = TarLayerReader(
-            watched(self.stream, progress, part), notices=self.notices, recorder=self.writer.header_record()
+            watched(stream, progress, part), notices=self.notices, recorder=self.writer.header_record()
         )
         copy_layer(reader, self.writer)
-        self.stream.finish()
-        self.file_bytes = reader.size
-
-    def commit(self, parents: Sequence[LayerFolder | Path], facts: Mapping[str, str | int | None]) -> ImportedLayer:
-        """Resolve hard links in this layer and in ``parents``, nearest first, and publish the folder."""
-        stream = self.stream
-        chain_id = facts.get("chain_id")
-        self.writer.set_parents(parents)
-        self.writer.set_facts(
-            diff_id=str(stream.diff_id),
-            blob_digest=str(stream.blob_digest),
-            blob_size=stream.blob_size,
-            tar_size=stream.uncompressed_size,
-            compression=stream.compression,
-            policy="faithful",
-            **facts,
-        )
-        self.writer.commit()
-        return ImportedLayer(
+        stream.finish()
+        self.poured = ImportedLayer(
             self.writer.path,
             stream.diff_id,
             stream.blob_digest,
-            None if chain_id is None else str(chain_id),
-            stream.compression,
-            stream.uncompressed_size,
-            stream.blob_size,
-            self.file_bytes,
-            notices=dict(self.notices.counts),
-            listed=list(self.notices.listed),
+            compression=stream.compression,
+            size=stream.uncompressed_size,
+            blob_size=stream.blob_size,
+            file_bytes=reader.size,
         )
+        self._stream = None  # its buffers are large, and the commit may have to wait
+
+    def commit(
+        self, parents: Sequence[LayerFolder | Path], chain_id: str | None, facts: Mapping[str, str | None]
+    ) -> ImportedLayer:
+        """Resolve hard links in this layer and in ``parents``, nearest first, and publish the folder.
+
+        ``chain_id`` and ``facts`` are recorded of the layer, with what :meth:`run` found out.
+        """
+        layer = self.poured
+        self.writer.set_parents(parents)
+        self.writer.set_facts(
+            diff_id=str(layer.diff_id),
+            blob_digest=str(layer.blob_digest),
+            blob_size=layer.blob_size,
+            tar_size=layer.size,
+            compression=layer.compression,
+            policy="faithful",
+            **facts,
+            chain_id=chain_id,
+        )
+        self.writer.commit()
+        return replace(layer, chain_id=chain_id, notices=dict(self.notices.counts), listed=list(self.notices.listed))
 
 
 def import_layer(
@@ -138,7 +150,7 @@ def import_layer(
                 stream = open_layer(layer.open(), diff_id=promised, limits=limits, layer=source)
                 with Pour(stream, destination, strict=strict, sync=sync) as pour:
                     pour.run(progress, source)
-                    return pour.commit(opened, {"source": source, "chain_id": _chain_id(opened, stream.diff_id)})
+                    return pour.commit(opened, _chain_id(opened, pour.poured.diff_id), {"source": source})
             finally:
                 progress.end(source)
     except WclayerError as error:

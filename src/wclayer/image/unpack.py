@@ -1,25 +1,29 @@
 """A whole image becomes layer folders, or one merged folder.
 
-Layers go to disk side by side where there are processors for it; they are committed base first, because a hard link may
-lead into a parent. Each layer is complete or absent. A layer that an earlier run completed is taken as it is.
+Layers go to disk side by side where there are processors for it, in processes (:mod:`wclayer.image.lane_process`), and
+are committed base first (:mod:`wclayer.image.schedule`). Each layer is complete or absent. A layer that an earlier run
+completed is taken as it is.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event, Lock
 
 from wclayer.errors import FormatError, StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, sweep
 from wclayer.formats.folder.folder import layer_chain_text
-from wclayer.image.importing import ImportedLayer, Pour
+from wclayer.image.importing import ImportedLayer
+from wclayer.image.lane import Lane, LaneLostError, LaneOptions, LocalLane
+from wclayer.image.lane_process import ProcessLane, can_start_processes
 from wclayer.image.places import folder_made
+from wclayer.image.processors import usable_processors
 from wclayer.image.progress import NO_PROGRESS, Progress
+from wclayer.image.schedule import Schedule, Stopped
 from wclayer.image.unpacked import (
     CHAIN_FILE,
     CONFIG_FILE,
@@ -38,10 +42,17 @@ from wclayer.oci.platforms import format_platform
 
 __all__ = ["UnpackOptions", "UnpackResult", "unpack", "unpack_image"]
 
+_MOST_LANES = 8
+_WORTH_A_PROCESS = 16 << 20  # bytes of a blob: less is written before a new interpreter has imported everything
+_HELD_HERE, _HELD_APART = 2, 16  # poured layers that a lane may hold; each keeps up to a hundred folders open
+
 
 @dataclass(frozen=True, slots=True)
 class UnpackOptions:
-    """How to unpack. ``jobs`` is how many layers go to disk at once; None: as many as the processors can feed."""
+    """How to unpack. ``jobs`` is how many layers go to disk at once, each in a process of its own but the first.
+
+    None: as many as there are processors, where that is worth it. The result is the same, whatever their number.
+    """
 
     platform: str | None = None
     strict: bool = False
@@ -49,10 +60,15 @@ class UnpackOptions:
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     jobs: int | None = None
 
-    def workers(self, layers: int) -> int:
-        """One layer keeps two processors busy: one inflates, one writes and hashes."""
-        wanted = self.jobs if self.jobs is not None else (os.cpu_count() or 2) // 2
-        return max(1, min(wanted, layers))
+    def lanes(self, sizes: Sequence[int]) -> int:
+        """How many layers are written at once, out of those that have ``sizes`` bytes left to write."""
+        todo = [size for size in sizes if size]
+        if not can_start_processes() or not todo:
+            return 1
+        wanted = self.jobs
+        if wanted is None:
+            wanted = min(usable_processors(), _MOST_LANES, 1 + (sum(todo) - max(todo)) // _WORTH_A_PROCESS)
+        return min(wanted, len(todo))
 
 
 @dataclass(slots=True)
@@ -92,12 +108,12 @@ def unpack_image(image: Image, folder: Path, options: UnpackOptions, progress: P
     for blob in image.layers:
         progress.expect(1, blob.locate().size)  # all must be there before anything is written
     layers = folder / LAYERS
-    with folder_made(folder.absolute()), locked(folder):
+    with folder_made(folder.absolute()), locked(folder) as lock:
         refuse_others(folder)
         _refuse_another_image(folder, image)
         layers.mkdir(exist_ok=True)
         sweep(layers)
-        imported = _Layers(image, layers, options, progress).run()
+        imported = _Layers(image, layers, options, progress, lock).run()
         chain = [layer.path for layer in reversed(imported)]
         _write_documents(folder, image, imported, chain)
     result = UnpackResult(
@@ -163,62 +179,124 @@ def _write(path: Path, data: bytes) -> None:
 
 
 class _Layers:
-    """The layers of one image on their way to disk."""
+    """The layers of one image on their way to disk. ``lock`` is the descriptor that holds the lock of the image."""
 
-    def __init__(self, image: Image, folder: Path, options: UnpackOptions, progress: Progress) -> None:
+    def __init__(self, image: Image, folder: Path, options: UnpackOptions, progress: Progress, lock: int) -> None:
         self.image = image
         self.folder = folder
         self.options = options
         self.progress = progress
+        self.lock = lock
         known = [layer.diff_id for layer in image.layers]
         self.chain = chain_ids([diff_id for diff_id in known if diff_id]) if all(known) else None
-        self.paths: list[Path | None] = [None] * len(image.layers)
-        self.settled = [Event() for _ in image.layers]  # committed or failed
-        self._failed = len(image.layers)  # the lowest layer that failed
-        self._lock = Lock()
+        self.diff_ids: list[Digest | None] = [None] * len(image.layers)
+        self.done: list[ImportedLayer | None] = [None] * len(image.layers)
+        sizes = [self._cost(layer) for layer in image.layers]
+        self._lanes = options.lanes(sizes)
+        self._schedule = Schedule(sizes, largest_first=self._lanes > 1)
 
     def run(self) -> list[ImportedLayer]:
-        """All layers, base first.
-
-        When one fails, those above it stop and those below it go on: they are complete then, and another run takes them
-        as they are. So the error that is raised is that of the lowest bad layer, however many are unpacked at once.
-        """
-        count = len(self.image.layers)
-        with ThreadPoolExecutor(self.options.workers(count), thread_name_prefix="layer") as pool:
-            futures: list[Future[ImportedLayer]] = [pool.submit(self._one, layer) for layer in self.image.layers]
+        """All layers, base first. Raises the error of the lowest bad layer, whatever the number of lanes."""
+        with ExitStack() as stack:
+            lanes = self._open_lanes(stack)
+            pool = stack.enter_context(ThreadPoolExecutor(len(lanes), thread_name_prefix="layer"))
+            futures = [pool.submit(self._work, lane) for lane in lanes]
             try:
-                return [future.result() for future in futures]
+                for future in futures:
+                    future.result()
             except BaseException as error:
-                if not isinstance(error, Exception):
-                    self._stop(-1)  # interrupted: nobody goes on
+                self._schedule.fail(-1, error)  # interrupted: nobody goes on
                 raise
+        if self._schedule.error is not None:
+            raise self._schedule.error
+        return [layer for layer in self.done if layer is not None]
 
-    def _one(self, layer: LayerBlob) -> ImportedLayer:
-        index = layer.index
+    def _open_lanes(self, stack: ExitStack) -> list[Lane]:
+        """One in this process, the others in their own; where none can be started there are fewer."""
+        options = self.options
+        # Threads that inflate and hash beside each lane only help where there is a processor for them.
+        threads = usable_processors() >= 2 * self._lanes or self._lanes == 1
+        shared = LaneOptions(options.strict, options.sync, options.limits, threads, _HELD_APART)
+        lanes: list[Lane] = [LocalLane(replace(shared, capacity=_HELD_HERE))]
+        with suppress(OSError):
+            while len(lanes) < self._lanes:
+                lane = ProcessLane(shared, self.lock)
+                stack.callback(lane.close)
+                lanes.append(lane)
+        return lanes
+
+    def _work(self, lane: Lane) -> None:
+        """Let a lane do what it can. Raises nothing but interruptions; errors go to the schedule."""
+        held: set[int] = set()
+        index = -1
         try:
-            self._check(index)
-            done = self._done_before(layer) or self._pour(layer)
-        except BaseException:
-            self._stop(index)
+            if not lane.is_ready():
+                return
+            while (step := self._schedule.next_step(held, lane.options.capacity)) is not None:
+                index = step.layer
+                held.discard(index)
+                try:
+                    if step.action == "commit":
+                        self._commit(lane, index)
+                    elif self._pour(lane, index):
+                        held.add(index)
+                except Stopped:
+                    continue
+                except LaneLostError as error:
+                    index = min({index, *held})
+                    self._schedule.fail(index, error.locate(layer=str(self.image.layers[index])))
+                    return
+                except Exception as error:
+                    self._schedule.fail(index, error)
+        except BaseException as error:
+            self._schedule.fail(-1, error)
             raise
-        self.paths[index] = done.path
-        self.settled[index].set()
-        return done
+        finally:
+            for index in held:
+                lane.drop(index)
+                self.progress.end(str(self.image.layers[index]))
 
-    def _stop(self, index: int) -> None:
-        """Layer ``index`` failed (-1: all did): none above it can be committed."""
-        with self._lock:
-            self._failed = min(self._failed, index)
-        for event in self.settled[max(index, 0) :]:
-            event.set()
+    def _pour(self, lane: Lane, index: int) -> bool:
+        """Whether the layer is on disk now and waits for its commit; otherwise it was there already."""
+        layer = self.image.layers[index]
+        self._schedule.check(index)
+        done = self._done_before(layer)
+        if done is not None:
+            self._settle(index, done)
+            return False
+        part = str(layer)
+        progress = _Stoppable(self.progress, lambda: self._schedule.check(index))
+        progress.begin(part)
+        try:
+            self.diff_ids[index] = lane.pour(layer, self._destination(layer), progress)
+        except BaseException as error:
+            progress.end(part)
+            if isinstance(error, WclayerError):
+                error.locate(layer=part)
+            raise
+        return True
 
-    def _check(self, index: int) -> None:
-        if self._failed < index:
-            raise StoreError("stopped, because a layer below it failed")
+    def _commit(self, lane: Lane, index: int) -> None:
+        layer = self.image.layers[index]
+        part = str(layer)
+        try:
+            parents = [below.path for below in reversed(self.done[:index]) if below is not None]
+            media_type = layer.descriptor.media_type if layer.descriptor else None
+            chain_id = str(self.chain[index] if self.chain else self.diff_ids[index])
+            done = lane.commit(index, parents, chain_id, {"media_type": media_type})
+        except WclayerError as error:
+            raise error.locate(layer=part) from None
+        finally:
+            self.progress.end(part)
+        self._settle(index, done)
+
+    def _settle(self, index: int, done: ImportedLayer) -> None:
+        self.done[index] = done
+        self._schedule.settle(index)
 
     def _done_before(self, layer: LayerBlob) -> ImportedLayer | None:
         """The layer as an earlier run left it."""
-        path = self.folder / self._name(layer)
+        path = self._destination(layer)
         if not path.is_dir():
             return None
         with LayerFolder(path) as folder:
@@ -256,38 +334,13 @@ class _Layers:
         self.progress.advance(part, layer.locate().size or 0)
         self.progress.end(part)
 
-    def _pour(self, layer: LayerBlob) -> ImportedLayer:
-        part = str(layer)
-        progress = _Stoppable(self.progress, lambda: self._check(layer.index))
-        progress.begin(part)
-        try:
-            stream = layer.stream(limits=self.options.limits)
-            destination = self.folder / self._name(layer)
-            with Pour(stream, destination, strict=self.options.strict, sync=self.options.sync) as pour:
-                pour.run(progress, part)
-                parents = self._parents(layer.index)
-                media_type = layer.descriptor.media_type if layer.descriptor else None
-                chain_id = str(self.chain[layer.index] if self.chain else stream.diff_id)
-                return pour.commit(parents, {"media_type": media_type, "chain_id": chain_id})
-        except WclayerError as error:
-            raise error.locate(layer=part) from None
-        finally:
-            progress.end(part)
+    def _destination(self, layer: LayerBlob) -> Path:
+        """Its folder, named by the chain id; where the DiffID is not known beforehand, by a number."""
+        return self.folder / (self.chain[layer.index].hex if self.chain else f"layer-{layer.index}")
 
-    def _name(self, layer: LayerBlob) -> str:
-        """The name of its folder: of a layer whose DiffID is not known beforehand, a number."""
-        return self.chain[layer.index].hex if self.chain else f"layer-{layer.index}"
-
-    def _parents(self, index: int) -> list[Path]:
-        """The layers below, nearest first, once they are committed."""
-        parents = []
-        for below in reversed(range(index)):
-            self.settled[below].wait()
-            path = self.paths[below]
-            if path is None:
-                raise StoreError("stopped, because a layer below it failed")
-            parents.append(path)
-        return parents
+    def _cost(self, layer: LayerBlob) -> int:
+        """The bytes that are left to do for it."""
+        return 0 if self._destination(layer).is_dir() else layer.locate().size or 0
 
 
 class _Stoppable:

@@ -18,14 +18,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wclayer.errors import FormatError, NotFoundError, StoreError
 from wclayer.image.whole import sweep_files
-from wclayer.oci import Digest
 
 if sys.platform != "win32":
     import fcntl
+
+if TYPE_CHECKING:
+    from wclayer.oci import Digest
 
 __all__ = [
     "CHAIN_FILE",
@@ -119,9 +121,10 @@ def refuse_unfinished(folder: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[int]:
     """Hold the folder for one process; another one waits. The lock goes with the process, however that ends.
 
+    It is the descriptor that is yielded: a process that inherits it holds the lock as well, as long as it lives.
     After an error a folder without a single layer is as it was: neither the lock nor ``layers`` stay.
     """
     try:
@@ -129,7 +132,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreError(f"cannot lock {folder}: {error.strerror}") from error
     try:
-        yield
+        yield descriptor
     except BaseException:
         _remove_empty(folder)
         raise

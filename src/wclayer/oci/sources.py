@@ -10,11 +10,20 @@ import os
 import threading
 from io import FileIO
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from wclayer.errors import LimitError, NotFoundError, StoreError
 
-__all__ = ["BinarySource", "SharedFile", "open_file", "read_all", "store_error"]
+__all__ = [
+    "BinarySource",
+    "FilePart",
+    "PartSource",
+    "SharedFile",
+    "file_part",
+    "open_file",
+    "read_all",
+    "store_error",
+]
 
 
 class BinarySource(Protocol):
@@ -25,6 +34,52 @@ class BinarySource(Protocol):
 
     def close(self) -> None:
         """Let go of the source."""
+
+
+class FilePart(NamedTuple):
+    """A part of an open file, or all of it: ``size`` bytes from ``offset``, None meaning up to its end."""
+
+    descriptor: int
+    offset: int = 0
+    size: int | None = None
+
+
+def file_part(source: BinarySource) -> FilePart | None:
+    """The part of an ordinary file that ``source``, of which nothing was read yet, will read; None when it is none.
+
+    Another process that gets the descriptor can read the same with a :class:`PartSource`.
+    """
+    if isinstance(source, FileIO):
+        return FilePart(source.fileno()) if source.seekable() else None
+    return source.part() if isinstance(source, _Section) else None
+
+
+class PartSource:
+    """A part of a file as a source. It has a position of its own, whoever else reads the file.
+
+    Owns ``part.descriptor`` and closes it.
+    """
+
+    def __init__(self, part: FilePart) -> None:
+        self._descriptor = part.descriptor
+        self._position = part.offset
+        self._left = part.size
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        """Fill a part of ``buffer``; raises OSError."""
+        view = memoryview(buffer)[: self._left]
+        piece = os.pread(self._descriptor, len(view), self._position)
+        view[: len(piece)] = piece
+        self._position += len(piece)
+        if self._left is not None:
+            self._left -= len(piece)
+        return len(piece)
+
+    def close(self) -> None:
+        """Close the file; harmless when called twice."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 def store_error(error: OSError, what: str) -> StoreError:
@@ -82,6 +137,10 @@ class SharedFile:
         """The ``size`` bytes that start at ``offset``, as a source of its own."""
         return _Section(self, offset, size)
 
+    def part(self, offset: int, size: int) -> FilePart:
+        """The same as a part of this file."""
+        return FilePart(self._file.fileno(), offset, size)
+
     def read_at(self, offset: int, buffer: memoryview) -> int:
         """Fill a part of ``buffer`` from ``offset`` and return its length."""
         with self._lock:
@@ -112,6 +171,9 @@ class _Section:
             raise StoreError("the archive was closed while a blob of it was still being read") from error
         self._position += count
         return count
+
+    def part(self) -> FilePart:
+        return self._file.part(self._position, self._end - self._position)
 
     def close(self) -> None:
         self._end = self._position
