@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,20 @@ from wclayer.formats.shaping import for_base, for_transport, with_hard_links
 from wclayer.formats.transport import TransportFolderReader, TransportFolderWriter
 from wclayer.image.sample_content import base_items, middle_items, top_items
 from wclayer.model import Entry, HardLink, LayerItem, Metadata, Notices, Stream, Tombstone, copy_layer
+from wclayer.ntfs.filetime import ABSENT_IN_REFERENCE
+
+TIMES: dict[str, Any] = {
+    "creation_time": 1,
+    "last_access_time": 2,
+    "last_write_time": 3,
+    "change_time": 4,
+}
+TIMED = Metadata(0x20, **TIMES)
+
+
+def timed(path: str, data: bytes, **metadata: Any) -> LayerItem:
+    """A file with all four times."""
+    return file(path, data, **TIMES, **metadata)
 
 
 def identified(path: str, identity: bytes, data: bytes = b"x") -> Entry:
@@ -59,26 +74,104 @@ def test_items_without_identities_pass_as_they_are() -> None:
 
 def test_a_utility_vm_is_left_out_of_a_transport_folder_and_told() -> None:
     notices = Notices()
-    items = [folder("Files"), folder("UtilityVM"), folder("UtilityVM/Files"), file("UtilityVM/Files/x", b"")]
+    items = [folder("Files"), folder("UtilityVM"), folder("UtilityVM/Files"), file("utilityvm/Files/x", b"")]
     assert list(for_transport(items, (), notices)) == items[:1]
-    assert notices.counts == {"utility-vm-left-out": 3}
+    assert notices.counts == {"utility-vm-left-out": 3, "times-filled": 1}
 
 
 def test_a_link_into_a_parent_becomes_its_file(tmp_path: Path) -> None:
     parent = write(
         tmp_path / "parent",
         folder("Files"),
-        file("Files/a", b"data", security_descriptor=b"sd"),
+        timed("Files/a", b"data", security_descriptor=b"sd"),
         alternate("Files/a", ":s:$DATA", b"stream"),
         HardLink("Files/b", "Files/a"),
     )
     notices = Notices()
     with LayerFolder(parent) as opened:
-        items = [HardLink("Files/x", "Files/B"), HardLink("Files/y", "Files/x")]
+        items = [HardLink("Files/x", "Files/B", TIMED), HardLink("Files/y", "Files/x", TIMED)]
         shaped = plain(for_transport(items, [opened], notices))
     assert [item[:2] for item in shaped] == [("file", "Files/x"), ("stream", "Files/x"), ("link", "Files/y")]
     assert shaped[0][3] == (4, None, b"data")
     assert notices.counts == {"link-copied": 1}
+
+
+def test_a_file_that_a_parent_only_links_to_comes_whole_from_below_it(tmp_path: Path) -> None:
+    base = write(
+        tmp_path / "base",
+        timed("Files/a", b"data", security_descriptor=b"sd"),
+        alternate("Files/a", ":s:$DATA", b"stream"),
+    )
+    middle = write(tmp_path / "middle", HardLink("Files/b", "Files/a", TIMED), parents=[base])
+    notices = Notices()
+    with LayerFolder(middle) as nearest, LayerFolder(base) as below:
+        shaped = plain(for_transport([HardLink("Files/x", "Files/b", TIMED)], [nearest, below], notices))
+    assert [item[:2] for item in shaped] == [("file", "Files/x"), ("stream", "Files/x")]
+    assert shaped[0][2].security_descriptor == b"sd"
+    assert shaped[0][3] == (4, None, b"data")
+    assert shaped[1][3] == (6, None, b"stream")
+    assert notices.counts == {"link-copied": 1}
+
+
+def test_a_link_finds_the_file_of_its_own_layer_in_any_case() -> None:
+    notices = Notices()
+    items = [timed("Files/A", b""), HardLink("Files/b", "FILES/a", TIMED)]
+    shaped = list(for_transport(items, (), notices))
+    assert isinstance(shaped[1], HardLink)
+    assert shaped[1].target == "Files/A"
+    assert notices.counts == {}
+
+
+@pytest.mark.parametrize("shape", [lambda items, notices: for_transport(items, (), notices), for_base])
+def test_times_that_are_not_said_are_told(shape: Callable[[list[LayerItem], Notices], Iterable[LayerItem]]) -> None:
+    notices = Notices()
+    items = [
+        timed("Files/all", b""),
+        Entry("Files/one", Metadata(0x20, 1, 1, 1, None)),
+        Entry("Files/no write", Metadata(0x20, 1, 1, None, 1)),
+        Entry("Files/zero", Metadata(0x20, 1, 0, 1, 1)),
+    ]
+    assert list(shape(items, notices)) == items
+    told = {notice.path: notice.detail for notice in notices.listed if notice.code == "times-filled"}
+    assert told.keys() == {"Files/one", "Files/no write", "Files/zero"}
+    assert "1754" in told["Files/no write"]
+    assert "this moment" in told["Files/zero"]
+
+
+def test_an_unknown_time_is_the_same_on_every_day(tmp_path: Path) -> None:
+    items = [folder("Files"), Entry("Files/a", Metadata(0x20), data=Stream.from_bytes(b""))]
+    for form, reader, writer in (
+        ("t", TransportFolderReader, TransportFolderWriter),
+        ("b", BaseFolderReader, BaseFolderWriter),
+    ):
+        with writer(tmp_path / form) as opened:
+            copy_layer(items, opened)
+        found = {item.path: item for item in reader(tmp_path / form) if isinstance(item, Entry)}
+        assert found["Files/a"].metadata.last_write_time == ABSENT_IN_REFERENCE
+        assert found["Files/a"].metadata.creation_time == ABSENT_IN_REFERENCE
+
+
+def test_the_order_of_a_base_folder_is_told_to_be_lost_once() -> None:
+    notices = Notices()
+    items = [timed(path, b"") for path in ("Files/b", "Files/a", "Files/c", "Files/a2")]
+    assert list(for_base(items, notices)) == items
+    assert notices.counts == {"order-lost": 1, "empty-stream": 4}
+
+
+def test_links_with_metadata_of_their_own_are_told_of(tmp_path: Path) -> None:
+    items = [
+        folder("Files", **TIMES),
+        timed("Files/a", b"x"),
+        HardLink("Files/b", "Files/a", TIMED),
+        HardLink("Files/c", "Files/a", replace(TIMED, attributes=0x21)),
+        HardLink("Files/d", "Files/a", replace(TIMED, change_time=5)),
+    ]
+    for writer in (TransportFolderWriter, BaseFolderWriter):
+        notices = Notices()
+        with writer(tmp_path / writer.__name__, notices=notices) as opened:
+            copy_layer(items, opened)
+        told = {(notice.code, notice.path.replace("\\", "/")) for notice in notices.listed}
+        assert told == {("link-attributes", "Files/c"), ("link-times", "Files/d")}
 
 
 def test_a_link_to_nothing_is_an_error() -> None:
@@ -100,10 +193,11 @@ def test_the_sample_in_a_base_folder_comes_back_but_for_what_is_told(tmp_path: P
     # The path of a notice about a stream is that of its file.
     told = {notice.path for notice in notices.listed}
     links = {path for path, item in given.items() if item[0] == "link"}
-    different = {path for path, item in given.items() if _core(found.get(path)) != _core(item)} - links
-    assert different == told
-    assert set(notices.counts) == {"beside-base", "attributes-lost", "attribute-lost", "empty-stream"}
-    assert all(found[path][:3] == given[path][:3] for path in links)
+    different = {path for path, item in given.items() if _core(found.get(path)) != _core(item)}
+    assert different - links == told - links
+    assert {notice.path for notice in notices.listed if notice.code == "link-times"} == links
+    assert set(notices.counts) == {"beside-base", "attributes-lost", "attribute-lost", "empty-stream", "link-times"}
+    assert all(found[path][:2] == given[path][:2] for path in links)
 
 
 @pytest.mark.parametrize("layer", ["base", "middle", "top"])

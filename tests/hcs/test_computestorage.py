@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -47,11 +48,11 @@ DATA_TEXT = (
         ),
     ],
 )
-def test_documents_are_those_of_go(document: LayerData | OsLayerOptions, expected: str) -> None:
+def test_55_documents_are_those_of_go(document: LayerData | OsLayerOptions, expected: str) -> None:
     assert document.to_json() == expected
 
 
-def test_export_options() -> None:
+def test_55_export_options() -> None:
     assert export_options(writable=True) == '{"IsWritableLayer":true}'
     assert export_options(writable=False) == "{}"
 
@@ -149,7 +150,7 @@ def read(argument: Any) -> str | int:
 
 
 @pytest.mark.parametrize(("export", "title", "do", "expected"), CALLS, ids=[f"{e}-{len(x)}" for e, _, _, x in CALLS])
-def test_the_arguments_of_a_call(
+def test_52_the_arguments_of_a_call(
     export: str, title: str, do: Callable[[ComputeStorage], object], expected: list[str | int]
 ) -> None:
     calls: list[list[str | int]] = []
@@ -166,21 +167,28 @@ def test_the_arguments_of_a_call(
     with pytest.raises(HcsError) as caught:
         do(storage)
     assert caught.value.title == title
+    assert caught.value.message == f"{title}: The system cannot find the path specified."
     assert caught.value.code == 3
 
 
-def test_destroy_layer_is_spelt_right() -> None:
-    storage = ComputeStorage(library(HcsDestroyLayer=lambda _path: 0), lambda _address: None)
-    storage.destroy_layer(LAYER)
+def test_52_destroy_layer_is_spelt_right() -> None:
+    seen: list[str | None] = []
+
+    def function(path: Any) -> int:
+        seen.append(text(path))
+        return 0
+
+    ComputeStorage(library(HcsDestroyLayer=function), lambda _address: None).destroy_layer(LAYER)
+    assert seen == [LAYER]
 
 
-def test_an_old_build_has_no_setup_of_volumes() -> None:
+def test_53_an_old_build_has_no_setup_of_volumes() -> None:
     storage = ComputeStorage(library(), lambda _address: None)
     with pytest.raises(UnsupportedError, match="SetupBaseOSVolume is not present on builds older than 19645"):
         storage.setup_base_os_volume(LAYER, "V:", OsLayerOptions())
 
 
-def test_the_volume_of_a_disk_is_freed_after_reading() -> None:
+def test_52_the_volume_of_a_disk_is_freed_after_reading() -> None:
     released: list[int] = []
     held = WideString("\\\\?\\Volume{1}")
 
@@ -202,7 +210,7 @@ def test_a_disk_without_a_volume() -> None:
         storage.get_layer_vhd_mount_path(79)
 
 
-def test_a_nul_handle_is_passed_as_null() -> None:
+def test_52_a_nul_handle_is_passed_as_null() -> None:
     seen: list[Any] = []
 
     def function(_path: Any, handle: ctypes.c_void_p, _options: Any) -> int:
@@ -213,3 +221,15 @@ def test_a_nul_handle_is_passed_as_null() -> None:
         LAYER, 0, OsLayerOptions("Container")
     )
     assert seen == [None]
+
+
+def test_52_the_calls_above_are_all_that_there_are() -> None:
+    exports = {export for export, *_ in CALLS} | {"HcsGetLayerVhdMountPath"}
+    methods = {name for name, value in vars(ComputeStorage).items() if callable(value) and not name.startswith("_")}
+    assert {_method_of(export) for export in exports} == methods
+    assert len(exports) == 14
+
+
+def _method_of(export: str) -> str:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", export.removeprefix("Hcs")).lower()
+    return words.replace("base_oslayer", "base_os_layer").replace("base_osvolume", "base_os_volume")

@@ -22,14 +22,14 @@ from wclayer.hcs.failures import HcsError, NotOffWindowsError, win32_code, win32
         (0x90070002, 0x90070002),
     ],
 )
-def test_an_hresult_of_win32_gives_its_code_and_any_other_stays(hresult: int, code: int) -> None:
+def test_53_an_hresult_of_win32_gives_its_code_and_any_other_stays(hresult: int, code: int) -> None:
     assert win32_code(hresult) == code
 
 
 @pytest.mark.parametrize(
     ("result", "code"), [(0, 0), (1, 0), (0x7FFFFFFF, 0), (-2147024891, 5), (0x80070005, 5), (-1070137082, 0xC0370106)]
 )
-def test_success_is_what_is_not_negative(result: int, code: int) -> None:
+def test_53_success_is_what_is_not_negative(result: int, code: int) -> None:
     assert library(Do=lambda: result).call("Do") == code
 
 
@@ -37,12 +37,12 @@ def test_a_win32_function_returns_its_code_itself() -> None:
     assert library(Do=lambda: 0x80070005).call_win32("Do") == 0x80070005
 
 
-def test_a_missing_export_says_so() -> None:
+def test_53_a_missing_export_says_so() -> None:
     with pytest.raises(UnsupportedError, match=r"fake\.dll of this Windows has no Do"):
         library().call("Do")
 
 
-def test_the_text_is_that_of_hcsshim() -> None:
+def test_53_the_text_is_that_of_hcsshim() -> None:
     error = HcsError("hcsshim::ImportLayer", 3, path="C:\\layers\\4")
     expected = "hcsshim::ImportLayer failed in Win32: The system cannot find the path specified. (0x3)"
     assert error.message == expected

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import sys
 from pathlib import PureWindowsPath
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wclayer.hcs import WindowsService
 from wclayer.hcs.identity import descriptor_bytes, layer_id, layer_name, name_to_guid, new_guid, shared_ids
 
 # Names and GUIDs as issue threads and logs of docker, containerd and hcsshim show them side by side.
@@ -34,23 +37,30 @@ a35c063592d63f30c6a7dc361d6b24991123e180c07c3d8f646809a2fae2ba05 7c936f90-3131-5
 PAIRS = [tuple(line.split()) for line in OBSERVED.strip().splitlines()]
 
 
-def test_there_are_seventeen_observed_pairs() -> None:
+def test_01_there_are_seventeen_observed_pairs() -> None:
     assert len(PAIRS) == 17
 
 
 @pytest.mark.parametrize(("name", "guid"), PAIRS)
-def test_names_have_the_guids_that_windows_gave_them(name: str, guid: str) -> None:
+def test_01_names_have_the_guids_that_windows_gave_them(name: str, guid: str) -> None:
     assert name_to_guid(name) == UUID(guid)
     assert layer_id(rf"C:\ProgramData\docker\windowsfilter\{name}") == UUID(guid)
 
 
-def test_the_empty_name_has_a_guid_too() -> None:
+def test_01_the_empty_name_has_a_guid_too() -> None:
     assert str(name_to_guid("")) == "62a9753f-ed70-52d8-ba49-d04390fe316f"
 
 
 @pytest.mark.parametrize("name", [name for name, _ in PAIRS if name != "4"])
-def test_case_and_terminator_count(name: str) -> None:
+def test_01_case_and_terminator_count(name: str) -> None:
     assert len({name_to_guid(text) for text in (name, name.upper(), name + "\0", f" {name}")}) == 4
+
+
+@pytest.mark.parametrize("name", [name for name, _ in PAIRS])
+def test_01_the_name_is_hashed_as_utf_16_and_not_as_uuid5_does(name: str) -> None:
+    namespace = UUID("800872c5-909c-403a-89c9-931fe5e2fd08")
+    digest = hashlib.sha1(namespace.bytes + name.encode("utf-16-le")).digest()
+    assert UUID(bytes=digest[:16], version=5) == name_to_guid(name) != uuid5(namespace, name)
 
 
 @given(st.text())
@@ -81,7 +91,7 @@ def test_a_lone_surrogate_is_a_name_like_any_other() -> None:
         ("", "", ""),
     ],
 )
-def test_the_last_element_is_the_name(path: str, strict: str, as_hcsshim: str) -> None:
+def test_02_the_last_element_is_the_name(path: str, strict: str, as_hcsshim: str) -> None:
     assert layer_name(path) == strict
     assert layer_name(path, trailing="keep") == as_hcsshim
     assert layer_id(path) == name_to_guid(strict)
@@ -97,16 +107,29 @@ def test_layers_of_one_name_in_two_places_share_a_guid() -> None:
     assert shared == {name_to_guid("1"): ["/a/1", "/b/1"]}
 
 
-def test_new_guid_is_another_function() -> None:
+def test_03_new_guid_is_another_function() -> None:
     assert str(new_guid("foo")) == "b5c7ee0b-3fea-db0f-c95d-0dd47f3c5bc2"
     assert new_guid("foo") != name_to_guid("foo")
 
 
-def test_a_descriptor_of_64_bits() -> None:
+def test_03_a_descriptor_of_64_bits() -> None:
     data = descriptor_bytes(layer_id("C:\\layers\\4"), 0x1122334455667788)
     assert data.hex() == "f93e9cbd39f2b559a27e15c523b1d149" + "00000000" + "00000000" + "8877665544332211"
 
 
-def test_a_descriptor_of_32_bits_has_no_gap() -> None:
+def test_03_a_descriptor_of_32_bits_has_no_gap() -> None:
     data = descriptor_bytes(name_to_guid("4"), 0x11223344, flags=1 << 31, bits=32)
     assert data.hex() == "f93e9cbd39f2b559a27e15c523b1d149" + "00000080" + "44332211"
+
+
+UNSEEN = (
+    "", "4", "ABCDEF", "AbCdEf", "abcdef", "Layer", "layer", "LAYER", "Größe", "GRÖSSE", "größe", "straße", "İ", "ı",
+    "日本", "ＡＢＣ", "\u00e9", "e\u0301", "\U0001f600", "\U00010400", "a b", " a", "a.", "x" * 300,
+)  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="asks the vmcompute.dll of Windows, which no other system has")
+def test_56_windows_gives_every_name_the_guid_that_is_computed_here() -> None:
+    """Of the names seen in public none has capitals or letters beyond ASCII; whether Windows folds those it says."""
+    service = WindowsService()
+    assert {name: service.name_to_guid(name) for name in UNSEEN} == {name: name_to_guid(name) for name in UNSEEN}

@@ -30,12 +30,12 @@ HERE = "C:\\work\\now"
         ("\\\\?\\C:\\a\\..\\b", "\\\\?\\C:\\a\\..\\b"),
     ],
 )
-def test_paths_become_long_and_clean(path: str, expected: str) -> None:
+def test_04_paths_become_long_and_clean(path: str, expected: str) -> None:
     assert long_path(path, current_directory=HERE) == expected
 
 
 @pytest.mark.parametrize("path", ["D:x", "a\0b"])
-def test_paths_that_mean_nothing_are_refused(path: str) -> None:
+def test_04_paths_that_mean_nothing_are_refused(path: str) -> None:
     with pytest.raises(UsageError):
         long_path(path, current_directory=HERE)
 

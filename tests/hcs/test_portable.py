@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.formats.folder.layers import file, folder, plain, tree, write
 from wclayer.errors import FormatError, NotFoundError, StoreError, UsageError, WclayerError
 from wclayer.formats.base import BaseFolderWriter
-from wclayer.formats.folder import LayerFolder, LayerFolderReader
+from wclayer.formats.folder import LayerFolder, LayerFolderReader, read_layer_chain
 from wclayer.hcs import PortableService
 from wclayer.hcs.base_layer import BASE_HIVES, LAYOUT_MARKER
 from wclayer.hcs.layer_files import (
@@ -218,13 +219,19 @@ def test_a_writable_layer_has_a_copy_of_the_disk_of_the_base(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("text", [b"17763\n", b"65536", b"-1", b"", b" 1", b"1_0", b"0x1", b"9" * 400])
-def test_a_build_is_a_16_bit_decimal_and_nothing_else(tmp_path: Path, text: bytes) -> None:
+def test_05_a_build_is_a_16_bit_decimal_and_nothing_else(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "uvmbuildversion").write_bytes(text)
     with pytest.raises(FormatError):
         read_uvm_build(tmp_path)
 
 
-def test_a_build_is_written_without_a_line_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("text", "build"), [(b"17763", 17763), (b"0", 0), (b"65535", 65535), (b"0017763", 17763)])
+def test_05_a_build_is_read(tmp_path: Path, text: bytes, build: int) -> None:
+    (tmp_path / "uvmbuildversion").write_bytes(text)
+    assert read_uvm_build(tmp_path) == build
+
+
+def test_05_a_build_is_written_without_a_line_end(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         read_uvm_build(tmp_path)
     write_uvm_build(tmp_path, 17763)
@@ -234,7 +241,7 @@ def test_a_build_is_written_without_a_line_end(tmp_path: Path) -> None:
         write_uvm_build(tmp_path, 1 << 16)
 
 
-def test_the_first_layer_with_a_utility_vm_is_found(tmp_path: Path) -> None:
+def test_06_the_first_layer_with_a_utility_vm_is_found(tmp_path: Path) -> None:
     layers = [tmp_path / name for name in ("top", "middle", "base")]
     for layer in layers:
         layer.mkdir()
@@ -245,11 +252,48 @@ def test_the_first_layer_with_a_utility_vm_is_found(tmp_path: Path) -> None:
     assert locate_uvm_folder(layers) == tmp_path / "middle"
 
 
-def test_a_layer_that_cannot_be_looked_at_ends_the_search(tmp_path: Path) -> None:
+def test_06_a_layer_that_cannot_be_looked_at_ends_the_search(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "base/UtilityVM").mkdir(parents=True)
     with pytest.raises(StoreError):
         locate_uvm_folder([tmp_path / "file", tmp_path / "base"])
+
+
+@pytest.mark.parametrize(
+    ("text", "parents"),
+    [
+        (None, ()),
+        (b"null", ()),
+        (rb'["C:\\layers\\2", "C:\\layers\\1"]', (Path("C:\\layers\\2"), Path("C:\\layers\\1"))),
+        (b'["/layers/2"', None),
+        (b'"/layers/2"', None),
+        (b"[1]", None),
+    ],
+)
+def test_07_a_chain_of_docker_is_read(tmp_path: Path, text: bytes | None, parents: tuple[Path, ...] | None) -> None:
+    if text is not None:
+        (tmp_path / "layerchain.json").write_bytes(text)
+        (tmp_path / "layerchain.json").chmod(0o600)
+    if parents is None:
+        with pytest.raises(FormatError) as error:
+            read_layer_chain(tmp_path)
+        assert error.value.kind == "layer-chain"
+        return
+    assert read_layer_chain(tmp_path) == parents
+
+
+def test_07_a_chain_is_written_nearest_first_and_nobody_else_may_change_it(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        base = write(tmp_path / "base", folder("Files"))
+        middle = write(tmp_path / "middle", folder("Files"), parents=[base])
+        top = write(tmp_path / "top", folder("Files"), parents=[middle, base])
+    finally:
+        os.umask(old)
+    chain = top / "layerchain.json"
+    assert json.loads(chain.read_bytes()) == [str(middle), str(base)]
+    assert (base / "layerchain.json").read_bytes() == b"null"
+    assert chain.stat().st_mode & 0o022 == 0
 
 
 @pytest.mark.parametrize("name", ["abc-removing", "rm-abc", ".abc.wclayer-0123456789abcdef"])

@@ -157,7 +157,7 @@ def test_a_destroyed_layer_that_is_still_there_is_an_error(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("make", [PortableService, lambda: windows()[0]])
-def test_a_writable_layer_needs_parents(make: Callable[[], HostComputeService]) -> None:
+def test_55_a_writable_layer_needs_parents(make: Callable[[], HostComputeService]) -> None:
     with pytest.raises(UsageError, match="at least one read-only layer must be specified"):
         make().create_scratch_layer(P, [])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import inspect
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from tests.hcs.fake_library import driver_info, library, parents, text
 from wclayer.errors import UnsupportedError, UsageError
 from wclayer.hcs.failures import HcsError
 from wclayer.hcs.identity import layer_id
-from wclayer.hcs.native import WideString, wide_at
+from wclayer.hcs.native import Library, WideString, wide_at
 from wclayer.hcs.vmcompute import DriverInfo, LayerDescriptor, VmCompute
 
 LAYER, FOLDER = "C:\\layers\\5", "C:\\temp\\hcs1"
@@ -45,14 +46,14 @@ SIMPLE: list[tuple[str, Callable[[VmCompute], object]]] = [
 
 
 @pytest.mark.parametrize(("export", "do"), SIMPLE, ids=[export for export, _ in SIMPLE])
-def test_a_function_of_one_layer(export: str, do: Callable[[VmCompute], object]) -> None:
+def test_52_a_function_of_one_layer(export: str, do: Callable[[VmCompute], object]) -> None:
     calls: list[Any] = []
     do(service(calls, export, lambda info, name: (driver_info(info), text(name))))
     assert calls == [(INFO, LAYER)]
 
 
 @pytest.mark.parametrize("given", [PARENTS, []], ids=["parents", "none"])
-def test_prepare_layer(given: list[str]) -> None:
+def test_52_prepare_layer(given: list[str]) -> None:
     calls: list[Any] = []
     one = service(calls, "PrepareLayer", lambda info, name, *rest: (driver_info(info), text(name), parents(*rest)))
     one.prepare_layer(LAYER, given)
@@ -61,7 +62,7 @@ def test_prepare_layer(given: list[str]) -> None:
 
 @pytest.mark.parametrize("given", [PARENTS, []], ids=["parents", "none"])
 @pytest.mark.parametrize("export", ["ImportLayer", "ExportLayer"])
-def test_import_and_export_layer(export: str, given: list[str]) -> None:
+def test_52_import_and_export_layer(export: str, given: list[str]) -> None:
     calls: list[Any] = []
 
     def read(info: Any, name: Any, folder: Any, *rest: Any) -> Any:
@@ -72,7 +73,7 @@ def test_import_and_export_layer(export: str, given: list[str]) -> None:
     assert calls == [(INFO, LAYER, FOLDER, EXPECTED_PARENTS if given else None)]
 
 
-def test_create_scratch_layer_passes_no_parent_but_descriptors() -> None:
+def test_52_create_scratch_layer_passes_no_parent_but_descriptors() -> None:
     calls: list[Any] = []
 
     def read(info: Any, name: Any, parent: Any, *rest: Any) -> Any:
@@ -82,14 +83,14 @@ def test_create_scratch_layer_passes_no_parent_but_descriptors() -> None:
     assert calls == [(INFO, LAYER, None, EXPECTED_PARENTS)]
 
 
-def test_create_layer() -> None:
+def test_52_create_layer() -> None:
     calls: list[Any] = []
     one = service(calls, "CreateLayer", lambda info, *texts: (driver_info(info), [text(each) for each in texts]))
     one.create_layer(LAYER, "base")
     assert calls == [(INFO, [LAYER, "base"])]
 
 
-def test_expand_scratch_size() -> None:
+def test_52_expand_scratch_size() -> None:
     calls: list[Any] = []
 
     def read(info: Any, name: Any, size: Any) -> Any:
@@ -101,7 +102,7 @@ def test_expand_scratch_size() -> None:
 
 
 @pytest.mark.parametrize("there", [0, 1])
-def test_layer_exists(there: int) -> None:
+def test_52_layer_exists(there: int) -> None:
     calls: list[Any] = []
 
     def read(info: Any, name: Any, out: Any) -> Any:
@@ -112,7 +113,7 @@ def test_layer_exists(there: int) -> None:
     assert calls == [(INFO, LAYER)]
 
 
-def test_the_mount_path_takes_two_calls() -> None:
+def test_54_the_mount_path_takes_two_calls() -> None:
     calls: list[Any] = []
     volume = "\\\\?\\Volume{0}\\"
 
@@ -129,7 +130,7 @@ def test_the_mount_path_takes_two_calls() -> None:
     assert calls == [(INFO, LAYER, 0, True), (INFO, LAYER, len(volume) + 1, False)]
 
 
-def test_a_mount_path_of_length_0_takes_one_call() -> None:
+def test_54_a_mount_path_of_length_0_takes_one_call() -> None:
     calls: list[Any] = []
     one = service(calls, "GetLayerMountPath", lambda *_arguments: None)
     assert one.get_layer_mount_path(LAYER) == ""
@@ -137,7 +138,7 @@ def test_a_mount_path_of_length_0_takes_one_call() -> None:
 
 
 @pytest.mark.parametrize(("failing", "rest"), [(0, "(first call)"), (1, "(second call)")])
-def test_a_failing_mount_path_says_which_call(failing: int, rest: str) -> None:
+def test_54_a_failing_mount_path_says_which_call(failing: int, rest: str) -> None:
     count = 0
 
     def function(_info: Any, _name: Any, length: Any, _buffer: Any) -> int:
@@ -164,23 +165,24 @@ def test_a_mount_path_of_absurd_length_is_refused() -> None:
     ("export", "title"),
     [("ProcessBaseImage", "hcsshim::ProcessBaseLayer"), ("ProcessUtilityImage", "hcsshim::ProcessUtilityVMImage")],
 )
-def test_processing_takes_the_path_alone(export: str, title: str) -> None:
+def test_52_processing_takes_the_path_alone(export: str, title: str) -> None:
     calls: list[Any] = []
     one = service(calls, export, lambda path: text(path), -2147024891)
     do = one.process_base_image if export == "ProcessBaseImage" else one.process_utility_image
     with pytest.raises(HcsError) as caught:
         do(LAYER)
     assert calls == [LAYER]
-    assert caught.value.message == f"{title} failed in Win32: Access is denied. (0x5)"
+    assert caught.value.message == f"{title} {LAYER}: Access is denied."
+    assert caught.value.code == 5
 
 
-def test_grant_vm_access() -> None:
+def test_52_grant_vm_access() -> None:
     calls: list[Any] = []
     service(calls, "GrantVmAccess", lambda *texts: [text(one) for one in texts]).grant_vm_access("id", "C:\\x.vhdx")
     assert calls == [["id", "C:\\x.vhdx"]]
 
 
-def test_name_to_guid_reads_a_windows_guid() -> None:
+def test_52_name_to_guid_reads_a_windows_guid() -> None:
     def function(name: Any, guid: Any) -> int:
         assert text(name) == "4"
         guid._obj[:] = UUID("bd9c3ef9-f239-59b5-a27e-15c523b1d149").bytes_le
@@ -192,7 +194,7 @@ def test_name_to_guid_reads_a_windows_guid() -> None:
 
 
 @pytest.mark.parametrize("returned", ["", '{"Images":[]}'])
-def test_what_windows_allocated_is_freed(returned: str) -> None:
+def test_52_what_windows_allocated_is_freed(returned: str) -> None:
     released: list[int] = []
     held = WideString(returned)
 
@@ -202,6 +204,12 @@ def test_what_windows_allocated_is_freed(returned: str) -> None:
 
     assert VmCompute(library(GetBaseImages=function), released.append).get_base_images() == returned
     assert released == [held.address]
+
+
+def test_53_the_error_of_base_images_has_the_name_that_hcsshim_gives_the_function() -> None:
+    with pytest.raises(HcsError) as caught:
+        VmCompute(library(GetBaseImages=lambda _out: -2147024891), freed).get_base_images()
+    assert caught.value.message == "hcsshim::GetSharedBaseImages failed in Win32: Access is denied. (0x5)"
 
 
 def test_a_null_instead_of_a_string_is_an_empty_one() -> None:
@@ -217,19 +225,19 @@ def test_the_error_names_the_layer_and_the_function() -> None:
     assert caught.value.message.startswith("hcsshim::ImportLayer failed in Win32: ")
 
 
-def test_a_nul_in_a_string_never_reaches_windows() -> None:
+def test_53_a_nul_in_a_string_never_reaches_windows() -> None:
     calls: list[Any] = []
     with pytest.raises(UsageError, match="NUL"):
         service(calls, "ActivateLayer", lambda *_arguments: None).activate_layer("C:\\a\0b")
     assert calls == []
 
 
-def test_a_missing_export_is_told_by_its_name() -> None:
+def test_53_a_missing_export_is_told_by_its_name() -> None:
     with pytest.raises(UnsupportedError, match="ImportLayer"):
         VmCompute(library(), freed).import_layer(LAYER, FOLDER, [])
 
 
-def test_structures_are_as_large_as_on_windows() -> None:
+def test_52_structures_are_as_large_as_on_windows() -> None:
     pointer = ctypes.sizeof(ctypes.c_void_p)
     assert ctypes.sizeof(DriverInfo) == 2 * pointer
     assert ctypes.sizeof(LayerDescriptor) == (32 if pointer == 8 else 24)
@@ -240,3 +248,26 @@ def test_a_wide_string_is_utf_16_everywhere() -> None:
     held = WideString("a\U0001f600\ud800")
     assert ctypes.string_at(held.address, 10).hex() == "6100" + "3dd800de" + "00d8" + "0000"
     assert wide_at(held.address) == held.text
+
+
+def test_52_every_function_is_called_under_its_own_name() -> None:
+    seen: list[str] = []
+
+    class Everything:
+        def __getattr__(self, name: str) -> Callable[..., int]:
+            def function(*_arguments: Any) -> int:
+                seen.append(name)
+                return 0
+
+            return function
+
+    one = VmCompute(Library("fake.dll", Everything()), freed)
+    for method in sorted(name for name, value in vars(VmCompute).items() if callable(value) and name[0] != "_"):
+        arguments: dict[str, Any] = {"size": 1, "parents": PARENTS}
+        names = list(inspect.signature(getattr(one, method)).parameters)
+        getattr(one, method)(*(arguments.get(name, LAYER) for name in names))
+    assert sorted(seen) == [
+        "ActivateLayer", "CreateLayer", "CreateSandboxLayer", "DeactivateLayer", "DestroyLayer", "ExpandSandboxSize",
+        "ExportLayer", "GetBaseImages", "GetLayerMountPath", "GrantVmAccess", "ImportLayer", "LayerExists",
+        "NameToGuid", "PrepareLayer", "ProcessBaseImage", "ProcessUtilityImage", "UnprepareLayer",
+    ]  # fmt: skip

@@ -25,7 +25,7 @@ GIB = 1 << 30
         (10 * GIB, 20 * GIB, None),
     ],
 )
-def test_a_volume_grows_to_whole_clusters_when_more_than_one_is_free(
+def test_54_a_volume_grows_to_whole_clusters_when_more_than_one_is_free(
     length: int, total: int, sectors: int | None
 ) -> None:
     assert extension_sectors(length, total) == sectors
@@ -89,7 +89,7 @@ class Machine:
 DISK, VOLUME = "C:\\layers\\5\\sandbox.vhdx", "\\\\?\\Volume{0}"
 
 
-def test_the_disk_is_attached_measured_extended_and_detached() -> None:
+def test_54_the_disk_is_attached_measured_extended_and_detached() -> None:
     machine = Machine(40 * GIB, 20 * GIB)
     assert expand_volume(DISK, lambda: VOLUME + "\\", machine.calls())
     assert machine.log == [
@@ -104,7 +104,7 @@ def test_the_disk_is_attached_measured_extended_and_detached() -> None:
     ]
 
 
-def test_a_volume_that_fills_its_partition_is_left_alone() -> None:
+def test_54_a_volume_that_fills_its_partition_is_left_alone() -> None:
     machine = Machine(20 * GIB, 20 * GIB)
     assert not expand_volume(DISK, lambda: VOLUME, machine.calls())
     assert ("extend", 20 * GIB // 512) not in machine.log
@@ -119,7 +119,7 @@ def test_every_failure_closes_what_is_open(fails: str) -> None:
     assert sorted(entry[1] for entry in machine.log if entry[0] == "close") == opened
 
 
-def test_a_disk_without_a_volume_is_an_error_and_no_crash() -> None:
+def test_54_a_disk_without_a_volume_is_an_error_and_no_crash() -> None:
     machine = Machine(40 * GIB, 20 * GIB)
     with pytest.raises(HcsError, match="has no volume"):
         expand_volume(DISK, lambda: "", machine.calls())

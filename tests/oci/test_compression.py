@@ -51,6 +51,9 @@ def decode(blob: bytes, *, step: int = 1 << 30, buffer: int = 4096) -> bytes:
         (b"Files/", "none"),
         (b"\x1f\x8b", "none"),
         (b"\x1f\x8b\x08\x00", "gzip"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x1f\x8b\x09\x00", "none"),
+        (b"\x1f", "none"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
         (b"\x50\x2a\x4d\x18", "zstd"),
         (b"\x5f\x2a\x4d\x18", "zstd"),
@@ -58,7 +61,7 @@ def decode(blob: bytes, *, step: int = 1 << 30, buffer: int = 4096) -> bytes:
         (b"BZh9 is a name", "none"),
     ],
 )
-def test_the_first_bytes_tell_the_compression(head: bytes, name: str) -> None:
+def test_51_the_first_bytes_tell_the_compression(head: bytes, name: str) -> None:
     assert sniff(head) == name
 
 

@@ -31,7 +31,7 @@ class ComputeStorage:
             export, *(one.pointer if isinstance(one, WideString) else ctypes.c_void_p(one) for one in held)
         )
         if code:
-            raise HcsError(title, code, path=path)
+            raise HcsError(title, code, path=path, form="wrapped")
 
     def import_layer(self, path: str, folder: str, data: LayerData) -> None:
         """Make the layer ``path`` of a transport folder. Unlike vmcompute it wants all five delta hives."""
@@ -114,7 +114,7 @@ class ComputeStorage:
         out = ctypes.c_void_p(None)
         code = self.library.call("HcsGetLayerVhdMountPath", ctypes.c_void_p(handle), ctypes.byref(out))
         if code:
-            raise HcsError("failed to get vhd mount path", code)
+            raise HcsError("failed to get vhd mount path", code, form="wrapped")
         if not out.value:
             return ""
         try:

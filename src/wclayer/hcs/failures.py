@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal, TypeAlias
 
 from wclayer.errors import StoreError, UnsupportedError
 
-__all__ = ["MESSAGES", "HcsError", "NotOffWindowsError", "win32_code", "win32_message"]
+__all__ = ["MESSAGES", "ErrorForm", "HcsError", "NotOffWindowsError", "win32_code", "win32_message"]
+
+ErrorForm: TypeAlias = Literal["hcs", "path", "wrapped"]
+"""How hcsshim words an error: as an error of the service, as one of a path, or behind a few words."""
 
 _FACILITY_MASK, _FACILITY_WIN32 = 0x1FFF0000, 0x00070000
 
@@ -56,13 +60,23 @@ def win32_message(code: int) -> str:
 
 
 class HcsError(StoreError):
-    """A call of the Host Compute Service failed. ``title`` names it, ``code`` is the Win32 code, or the HRESULT.
+    r"""A function of Windows failed. ``code`` is its Win32 code, or another HRESULT as it is.
 
-    The text is hcsshim's: ``hcsshim::ImportLayer failed in Win32: … (0x3) rest``.
+    The text is hcsshim's, in the form in which that reports this function: ``hcsshim::ImportLayer failed in Win32: …
+    (0x3) rest``, ``hcsshim::ProcessBaseLayer C:\layers\4: …`` (``path``) or ``failed to import layer: …``
+    (``wrapped``).
     """
 
-    def __init__(self, title: str, code: int, rest: str = "", *, path: str | None = None) -> None:
-        text = f"{title} failed in Win32: {win32_message(code)} (0x{code:x})"
+    def __init__(
+        self, title: str, code: int, rest: str = "", *, path: str | None = None, form: ErrorForm = "hcs"
+    ) -> None:
+        message = win32_message(code)
+        if form == "path":
+            text = f"{title} {path}: {message}"
+        elif form == "wrapped":
+            text = f"{title}: {message}"
+        else:
+            text = f"{title} failed in Win32: {message} (0x{code:x})"
         hint = f"see: wclayer explain '{title.rpartition(':')[2]} 0x{code:x}'"
         super().__init__(f"{text} {rest}" if rest else text, layer=path, hint=hint)
         self.title = title

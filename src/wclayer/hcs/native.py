@@ -11,7 +11,7 @@ import ctypes
 from typing import Any
 
 from wclayer.errors import UnsupportedError, UsageError
-from wclayer.hcs.failures import HcsError, NotOffWindowsError, win32_code
+from wclayer.hcs.failures import ErrorForm, HcsError, NotOffWindowsError, win32_code
 
 __all__ = ["Library", "WideString", "co_task_mem_free", "load_library", "wide_at"]
 
@@ -81,11 +81,11 @@ class Library:
         """The same for a function that returns a Win32 code."""
         return int(self.function(name)(*arguments)) & 0xFFFFFFFF
 
-    def check(self, title: str, name: str, *arguments: Any, path: str, rest: str = "") -> None:
+    def check(self, title: str, name: str, *arguments: Any, path: str, rest: str = "", form: ErrorForm = "hcs") -> None:
         """Call ``name``; HcsError with ``title`` when it fails."""
         code = self.call(name, *arguments)
         if code:
-            raise HcsError(title, code, rest, path=path)
+            raise HcsError(title, code, rest, path=path, form=form)
 
 
 def load_library(name: str) -> Library:

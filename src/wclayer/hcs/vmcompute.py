@@ -139,7 +139,7 @@ class VmCompute:
 
     def get_base_images(self) -> str:
         """The JSON list of the images in Windows' own store."""
-        return self._returned("hcsshim::GetBaseImages", "GetBaseImages")
+        return self._returned("hcsshim::GetSharedBaseImages", "GetBaseImages")
 
     def name_to_guid(self, name: str) -> UUID:
         """The GUID of a name, from Windows itself."""
@@ -150,12 +150,13 @@ class VmCompute:
     def process_base_image(self, path: str) -> None:
         """Process a base layer."""
         text = WideString(path)
-        self.library.check("hcsshim::ProcessBaseLayer", "ProcessBaseImage", text.pointer, path=path)
+        self.library.check("hcsshim::ProcessBaseLayer", "ProcessBaseImage", text.pointer, path=path, form="path")
 
     def process_utility_image(self, path: str) -> None:
         """Process the ``UtilityVM`` folder of a layer."""
         text = WideString(path)
-        self.library.check("hcsshim::ProcessUtilityVMImage", "ProcessUtilityImage", text.pointer, path=path)
+        title = "hcsshim::ProcessUtilityVMImage"
+        self.library.check(title, "ProcessUtilityImage", text.pointer, path=path, form="path")
 
     def grant_vm_access(self, vm_id: str, path: str) -> None:
         """Let a virtual machine open a file."""

@@ -14,7 +14,8 @@ from pathlib import Path
 from wclayer.errors import NotFoundError, StoreError
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.transport import TOMBSTONES, export_layer, import_layer
-from wclayer.formats.transport.items import manifest_beside, open_transport_folder
+from wclayer.formats.transport.items import open_transport_folder
+from wclayer.formats.transport.publish import publish_transport
 from wclayer.formats.transport.tombstones import parse_tombstones
 from wclayer.formats.volume import Manifest, Volume
 from wclayer.formats.volume.layer import LAYER_MANIFEST, open_layer_volume, synchronise
@@ -60,8 +61,7 @@ def export_volume_layer(path: Path, folder: Path) -> Mapping[str, int]:
             manifest = Manifest(staging.path / "manifest")
             transport = held.enter_context(Volume(staged, manifest, label=str(folder), notices=layer.notices))
             export_layer(layer, transport)
-        (staging.path / "manifest").replace(manifest_beside(Path(os.path.abspath(folder))))  # noqa: PTH100 - no links
-        staged.replace(folder)
+        publish_transport(staged, staging.path / "manifest", Path(os.path.abspath(folder)))  # noqa: PTH100 - no links
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}") from error
     finally:

@@ -147,7 +147,7 @@ def test_38_the_utility_vm_is_recognised_however_it_is_spelt(tmp_path: Path, nam
     assert processing.calls == ["base", "utility"]
 
 
-def test_38_links_are_made_at_once_and_times_are_set_again_at_the_end(tmp_path: Path) -> None:
+def test_38_links_are_made_at_once(tmp_path: Path) -> None:
     layer = volume(tmp_path / "l")
     writer = BaseLayerWriter(layer, lambda _layer: None, lambda _layer: None)
     writer.add("Files", info(DIRECTORY))

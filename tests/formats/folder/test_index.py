@@ -394,7 +394,6 @@ def test_an_index_writer_can_be_given_up_and_used_once(tmp_path: Path) -> None:
 def test_layers_larger_than_what_is_remembered_of_them_are_read_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wclayer.formats.folder.index._CACHED", 3)
     monkeypatch.setattr("wclayer.formats.folder.index._CACHED_BYTES", 100)
     monkeypatch.setattr("wclayer.formats.folder.index_builder._RECENT", 3)
     items = [
