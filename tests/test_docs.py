@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wclayer.cli.main import _VERBS
+from wclayer.cli.verbs import VERBS
 from wclayer.hcs import FUNCTIONS
 from wclayer.image.lint import RULES
 
@@ -37,7 +37,7 @@ def test_the_files_a_top_level_page_links_to_exist(page: str) -> None:
 
 def test_every_verb_has_its_page_and_its_line() -> None:
     index = (COMMAND_PAGES / "index.md").read_text("utf-8")
-    for verb in _VERBS:
+    for verb in VERBS:
         assert (COMMAND_PAGES / f"{verb}.md").exists(), verb
         assert f"[`{verb}`]({verb}.md)" in index, verb
 

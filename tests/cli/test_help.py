@@ -13,9 +13,10 @@ import pytest
 import wclayer
 from tests.cli.conftest import Run
 from tests.peers import require
-from wclayer.cli.main import _VERBS, cli
+from wclayer.cli.verbs import VERBS as TABLE
+from wclayer.cli.verbs import cli
 
-VERBS = sorted(_VERBS)
+VERBS = sorted(TABLE)
 HEAVY = {
     "sqlite3",
     "urllib3",
@@ -81,7 +82,7 @@ def test_the_overview_lists_every_verb_and_the_exit_codes(run: Run) -> None:
     assert "6 integrity" in ended.out.replace("\n ", "")
 
 
-def test_a_call_without_a_verb_is_a_usage_error_that_shows_the_help(run: Run) -> None:
+def test_55_a_call_without_a_verb_is_a_usage_error_that_shows_the_help(run: Run) -> None:
     ended = run()
     assert (ended.code, ended.data) == (2, b"")
     assert "Verbs:" in ended.err
@@ -92,7 +93,7 @@ def test_a_call_without_a_verb_is_a_usage_error_that_shows_the_help(run: Run) ->
     [["nonsense"], ["ls"], ["ls", "--nonsense", "x"], ["unpack", "x"], ["ls", "x", "--layer", "one"], ["--nonsense"]],
     ids=" ".join,
 )
-def test_a_mistake_is_a_usage_error(arguments: list[str], run: Run) -> None:
+def test_55_a_mistake_is_a_usage_error(arguments: list[str], run: Run) -> None:
     ended = run(*arguments)
     assert (ended.code, ended.data) == (2, b"")
     assert "Error:" in ended.err
@@ -102,13 +103,16 @@ def test_the_version_is_printed(run: Run) -> None:
     assert run("--version").out == f"wclayer {wclayer.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", ["['--version']", "['--help']"])
-def test_version_and_help_load_next_to_nothing(arguments: str) -> None:
-    code = f"import sys; from wclayer.cli.main import main; main({arguments}); print(*sys.modules, file=sys.stderr)"
+@pytest.mark.parametrize(
+    ("argument", "own"),
+    [("--version", {"wclayer.cli.main"}), ("--help", {"wclayer.cli.main", "wclayer.cli.verbs"})],
+)
+def test_version_and_help_load_next_to_nothing(argument: str, own: set[str]) -> None:
+    code = f"import sys; from wclayer.cli.main import main; main([{argument!r}]); print(*sys.modules, file=sys.stderr)"
     loaded = set(python("-c", code).stderr.split())
-    assert "click" in loaded
+    assert ("click" in loaded) == (argument == "--help")
     assert not loaded & HEAVY
-    assert {name for name in loaded if name.startswith("wclayer.cli.")} == {"wclayer.cli.main", "wclayer.cli.output"}
+    assert {name for name in loaded if name.startswith("wclayer.cli.")} == own
 
 
 def test_importing_and_asking_for_the_version_takes_no_time() -> None:

@@ -420,7 +420,7 @@ def test_a_name_with_half_a_surrogate_is_printed_and_is_json(tmp_path: Path, run
 # ---------------------------------------------------------------------------------------------------------- exit codes
 
 
-def test_what_is_not_there_ends_with_3_and_names_image_and_path(image: str, run: Run) -> None:
+def test_55_what_is_not_there_ends_with_3_and_names_image_and_path(image: str, run: Run) -> None:
     ended = run("cat", image, "C:\\d\\nowhere\\x")
     assert (ended.code, ended.data) == (3, b"")
     assert ended.err == f"wclayer: image {image}: there is no C:\\d\\nowhere\n"
@@ -428,7 +428,7 @@ def test_what_is_not_there_ends_with_3_and_names_image_and_path(image: str, run:
     assert run("export", "./nowhere", "-o", "-").code == 3
 
 
-def test_what_makes_no_sense_ends_with_2(image: str, unpacked: Path, run: Run, tmp_path: Path) -> None:
+def test_55_what_makes_no_sense_ends_with_2(image: str, unpacked: Path, run: Run, tmp_path: Path) -> None:
     assert run("import", image, tmp_path / "x").code == 2
     assert run("cat", image, "d").code == 2
     assert run("ls", image, "--layer", "7").code == 2
@@ -441,7 +441,7 @@ def test_what_makes_no_sense_ends_with_2(image: str, unpacked: Path, run: Run, t
     assert not (tmp_path / "x").exists()
 
 
-def test_damage_ends_with_6(tmp_path: Path, run: Run) -> None:
+def test_55_damage_ends_with_6(tmp_path: Path, run: Run) -> None:
     (tmp_path / "layer.tar.gz").write_bytes(gzip.compress(tar(BASE))[:-20])
     for arguments in (
         ("unpack", tmp_path / "layer.tar.gz", tmp_path / "out"),
@@ -474,7 +474,7 @@ def test_a_registry_ends_with_7_and_says_how_to_copy(run: Run) -> None:
     assert "skopeo copy --override-os windows" in ended.err
 
 
-def test_what_the_file_system_refuses_ends_with_8(image: str, run: Run, tmp_path: Path) -> None:
+def test_55_what_the_file_system_refuses_ends_with_8(image: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_bytes(b"")

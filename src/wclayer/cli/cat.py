@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from wclayer.cli.options import (
@@ -14,6 +12,7 @@ from wclayer.cli.options import (
     progress_option,
     quiet_option,
 )
+from wclayer.cli.output import data_output
 from wclayer.cli.view import opened_view
 
 __all__ = ["command"]
@@ -40,5 +39,8 @@ def command(
     """Write the file PATH to standard output; hard links, symbolic links and junctions are followed."""
     from wclayer.image.listing import read_path
 
-    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress) as view:
-        read_path(view, path, sys.stdout.buffer.write, stream=stream)
+    with (
+        opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress) as view,
+        data_output() as write,
+    ):
+        read_path(view, path, write, stream=stream)

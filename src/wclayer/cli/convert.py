@@ -7,8 +7,16 @@ from typing import Literal
 
 import click
 
-from wclayer.cli.options import format_option, limits_option, platform_option, progress_option, strict_option
-from wclayer.cli.output import tell, write_json, write_line
+from wclayer.cli.options import (
+    format_option,
+    limits_option,
+    platform_option,
+    progress_option,
+    quiet_option,
+    strict_option,
+    verbose_option,
+)
+from wclayer.cli.output import listed_notices, tell_notices, write_json, write_line
 from wclayer.cli.progress import make_progress
 
 __all__ = ["command"]
@@ -39,6 +47,8 @@ __all__ = ["command"]
 @strict_option
 @limits_option
 @progress_option
+@quiet_option
+@verbose_option
 @format_option("text", "json")
 def command(
     source: str,
@@ -76,9 +86,7 @@ def command(
         Limits.none() if no_limits else Limits(),
     )
     result = convert(source, destination, options, make_progress(progress))
-    if result.notices:
-        listed = ", ".join(f"{count} {code}" for code, count in sorted(result.notices.items()))
-        tell(f"odd, changed or left out: {listed}; --strict refuses it")
+    tell_notices(result.notices, result.listed, "odd, changed or left out")
     is_data = destination == "-"
     if output_format == "json":
         write_json(
@@ -91,6 +99,7 @@ def command(
                 "diff_ids": result.diff_ids,
                 "digest": result.digest,
                 "notices": result.notices,
+                "listed": listed_notices(result.listed),
             },
             err=is_data,
         )

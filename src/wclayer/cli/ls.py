@@ -16,7 +16,7 @@ from wclayer.cli.options import (
     progress_option,
     quiet_option,
 )
-from wclayer.cli.output import write_json, write_jsonl, write_line
+from wclayer.cli.output import write_json_list, write_jsonl, write_lines
 from wclayer.cli.view import opened_view
 
 if TYPE_CHECKING:
@@ -54,20 +54,21 @@ def command(
     PATH may be written C:\Windows, /Windows or Windows, in any case; Hives, UtilityVM and Files are the layer's own
     folders, and . is where they are. It may be a pattern: * and ? within a name, [..] sets, ** for any folders.
     """
+    from wclayer.image.describe import Row
     from wclayer.image.globs import has_magic
     from wclayer.image.listing import list_path
 
     with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, data=False) as view:
         rows = list_path(view, path, recursive=recursive, itself=itself)
         if output_format == "jsonl":
-            write_jsonl("wclayer.ls/1", (row.as_dict() for row in rows))
+            write_jsonl("wclayer.ls/1", Row._fields, rows)
         elif output_format == "json":
-            write_json("wclayer.ls/1", {"entries": [row.as_dict() for row in rows]})
+            write_json_list("wclayer.ls/1", "entries", Row._fields, rows)
         else:
-            _print(rows, long=long, full=recursive or itself or has_magic(path))
+            write_lines(_lines(rows, long=long, full=recursive or itself or has_magic(path)))
 
 
-def _print(rows: Iterator[Row], *, long: bool, full: bool) -> None:
+def _lines(rows: Iterator[Row], *, long: bool, full: bool) -> Iterator[str]:
     from wclayer.image.paths import windows_path
 
     for row in rows:
@@ -75,12 +76,10 @@ def _print(rows: Iterator[Row], *, long: bool, full: bool) -> None:
         if row.kind == "directory" and not full:
             name += "\\"
         if not long:
-            write_line(name if row.kind != "deleted" else f"{name} (deleted)")
+            yield name if row.kind != "deleted" else f"{name} (deleted)"
             continue
         arrow = ""
         if row.target is not None:
             arrow = f" = {windows_path(row.target)}" if row.kind == "hardlink" else f" -> {row.target}"
         size = "-" if row.size is None else str(row.size)
-        write_line(
-            f"{row.attribute_letters:<10} {row.kind:<9} {size:>12} {row.last_write_time or '-':<28} {name}{arrow}"
-        )
+        yield f"{row.attribute_letters:<10} {row.kind:<9} {size:>12} {row.last_write_time or '-':<28} {name}{arrow}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from json.encoder import encode_basestring_ascii
 from typing import Any, Protocol
 
 import click
@@ -12,6 +15,7 @@ import click
 __all__ = [
     "QUIET",
     "VERBOSE",
+    "data_output",
     "is_quiet",
     "listed_notices",
     "printable",
@@ -20,13 +24,16 @@ __all__ = [
     "tell_notes",
     "tell_notices",
     "write_json",
+    "write_json_list",
     "write_jsonl",
     "write_line",
+    "write_lines",
 ]
 
 QUIET, VERBOSE = "wclayer.quiet", "wclayer.verbose"
 """Where ``--quiet`` and ``--verbose`` are kept in the context of a command."""
 
+_PIECE = 1 << 16  # characters
 _FIRST = 5
 _LISTED = 100
 
@@ -44,22 +51,102 @@ class Notice(Protocol):
     def detail(self) -> str: ...
 
 
+@contextmanager
+def data_output() -> Iterator[Callable[[bytes | bytearray | memoryview], object]]:
+    """Takes the bytes that go to standard output; all have been written at the end of the block."""
+    output = sys.stdout.buffer
+    if not isinstance(output, io.RawIOBase):
+        yield output.write
+        return
+    # With PYTHONUNBUFFERED a write may take the first part of a piece, and only says so; a buffer sees to the rest.
+    buffered = io.BufferedWriter(output)
+    try:
+        yield buffered.write
+        buffered.flush()
+    finally:
+        buffered.detach()
+
+
 def write_json(schema: str, document: Mapping[str, Any], *, err: bool = False) -> None:
     """One JSON document with its schema as the first key; to standard error when the output itself is data."""
     click.echo(json.dumps({"schema": schema, **document}, indent=2, ensure_ascii=True), err=err)
 
 
-def write_jsonl(schema: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """One JSON document a line."""
+def write_json_list(schema: str, key: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """The document that :func:`write_json` makes of ``key`` and a list of rows, written while the rows come."""
+
+    def texts() -> Iterator[str]:
+        before, space, after = json.dumps({"schema": schema, key: []}, indent=2).rpartition("]")[0], "\n    ", ""
+        for text in _encoded({}, names, rows, indent=4):
+            yield f"{before}{space}{text}"
+            before, after = ",", "\n  "
+        yield f"{'' if after else before}{after}]\n}}\n"
+
+    _write(texts())
+
+
+def write_jsonl(schema: str, names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """One JSON document a line: the schema, and what ``names`` calls the values of a row."""
+    _write(f"{text}\n" for text in _encoded({"schema": schema}, names, rows))
+
+
+def _encoded(
+    fixed: Mapping[str, str], names: Sequence[str], rows: Iterable[Sequence[Any]], *, indent: int = 0
+) -> Iterator[str]:
+    """Rows as ``json.dumps`` encodes ``{**fixed, **dict(zip(names, row))}``, several times as fast.
+
+    Each value of a row is text, a number or None. ``indent`` is where the keys stand below an outer document.
+    """
+    members = [f"{json.dumps(key)}: {json.dumps(value)}".replace("%", "%%") for key, value in fixed.items()]
+    members += [f"{json.dumps(name)}: ".replace("%", "%%") + "%s" for name in names]
+    space = "\n" + " " * (indent + 2) if indent else ""
+    shape = "{" + space + f",{space or ' '}".join(members) + ("\n" + " " * indent if indent else "") + "}"
     for row in rows:
-        sys.stdout.write(json.dumps({"schema": schema, **row}, ensure_ascii=True) + "\n")
+        yield shape % tuple(
+            [
+                encode_basestring_ascii(value)
+                if (kind := type(value)) is str
+                else value
+                if kind is int
+                else json.dumps(value)
+                if value is not None
+                else "null"
+                for value in row
+            ]
+        )
 
 
 def write_line(text: str, *, err: bool = False) -> None:
     """A line of text, with whatever the terminal's encoding cannot show escaped."""
     stream = sys.stderr if err else sys.stdout
-    encoding = stream.encoding or "utf-8"
-    stream.write(printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(_shown(text, stream.encoding or "utf-8"))
+
+
+def write_lines(lines: Iterable[str]) -> None:
+    """Many such lines to standard output."""
+    encoding = sys.stdout.encoding or "utf-8"
+    _write(_shown(line, encoding) for line in lines)
+
+
+def _shown(text: str, encoding: str) -> str:
+    if text.isascii() and text.isprintable():
+        return f"{text}\n"
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding) + "\n"
+
+
+def _write(texts: Iterator[str]) -> None:
+    """Write in large pieces, for each may be a system call; what came before an error is written before it goes on."""
+    size, waiting = 0, []
+    try:
+        for text in texts:
+            waiting.append(text)
+            size += len(text)
+            if size > _PIECE:
+                whole, size, waiting = "".join(waiting), 0, []
+                sys.stdout.write(whole)
+    finally:
+        if waiting:
+            sys.stdout.write("".join(waiting))
 
 
 def printable(text: str) -> str:
@@ -81,12 +168,15 @@ def tell_notes(notes: Iterable[str]) -> None:
             tell(note)
 
 
-def tell_notices(counts: Mapping[str, int], listed: Sequence[Notice]) -> None:
-    """Everything odd that was kept: one line in all, and the first few; all that are kept with ``--verbose``."""
+def tell_notices(counts: Mapping[str, int], listed: Sequence[Notice], what: str = "kept although odd") -> None:
+    """Everything odd that was kept: one line in all, and the first few; all that are kept with ``--verbose``.
+
+    ``what`` says what became of it.
+    """
     if not counts or is_quiet():
         return
     total = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
-    tell(f"kept although odd: {total} (--strict refuses such layers)")
+    tell(f"{what}: {total} (--strict refuses such layers)")
     shown = len(listed) if _flag(VERBOSE) else _FIRST
     for notice in listed[:shown]:
         write_line(f"  {notice.code}: {notice.path}: {notice.detail}", err=True)

@@ -38,7 +38,13 @@ __all__ = ["command"]
     help="A folder for each layer, or one folder with what a container sees.",
 )
 @click.option("--subtree", metavar="PATH", help="With --view merged: only this folder, such as C:\\Windows\\System32.")
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Layers to write at once.  [default: half the processors]")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Layers to write at once, each in a process.  [default: the processors there are, where it pays]",
+)
 @click.option("--sync", is_flag=True, help="Make it survive a loss of power, too.")
 @platform_option
 @strict_option

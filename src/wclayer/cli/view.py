@@ -21,9 +21,12 @@ def opened_view(
 ) -> Iterator[View]:
     """The view that the options ask for; what is to be noted about it is told."""
     from wclayer.image.target import open_view
-    from wclayer.oci import Limits
 
-    limits = Limits.none() if no_limits else Limits()
+    limits = None
+    if no_limits:
+        from wclayer.oci import Limits
+
+        limits = Limits.none()
     watcher = make_progress(progress)
     with open_view(image, platform=platform, layer=layer, limits=limits, data=data, progress=watcher) as view:
         tell_notes(view.notes)

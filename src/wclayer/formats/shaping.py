@@ -8,13 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from wclayer.errors import NotFoundError
-from wclayer.formats.folder import LayerFolder, Node
+from wclayer.formats.folder import LayerFolder
+from wclayer.formats.hard_links import file_behind, written_out
+from wclayer.formats.tar import Policy
 from wclayer.formats.volume import BasicInfo, Record
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices
-from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_NORMAL
+from wclayer.formats.volume.paths import place_in_walk
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Tombstone
+from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE
+from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import fold
 
-__all__ = ["for_base", "for_transport", "with_hard_links"]
+__all__ = ["for_base", "for_tar", "for_transport", "with_hard_links"]
+
+_EARLIEST, _LATEST = UNIX_EPOCH_TICKS - (1 << 63) // 100, UNIX_EPOCH_TICKS + ((1 << 63) - 1) // 100
 
 
 def with_hard_links(items: Iterable[LayerItem]) -> Iterator[LayerItem]:
@@ -38,32 +44,42 @@ def for_transport(items: Iterable[LayerItem], parents: Sequence[LayerFolder], no
     """What a transport folder can hold: no utility VM, and no hard links into other layers.
 
     A file that the layer only links to is copied out of ``parents``, which are nearest first. Notices:
-    ``utility-vm-left-out``, ``link-copied``. Raises NotFoundError for a link whose target is nowhere.
+    ``utility-vm-left-out``, ``link-copied``, ``times-filled``. Raises NotFoundError for a link whose target is nowhere.
     """
-    here: set[str] = set()
+    here: dict[str, str] = {}
     for item in items:
         top = item.path.partition("/")[0]
         if fold(top) == "UTILITYVM":
-            notices.add("utility-vm-left-out", item.path, "a transport folder has no utility VM")
-        elif isinstance(item, HardLink) and item.target not in here:
-            yield from _copied(item, parents, notices)
-            here.add(item.path)
-        else:
-            if isinstance(item, Entry | HardLink):
-                here.add(item.path)
-            yield item
+            notices.add(
+                "utility-vm-left-out",
+                item.path,
+                "a transport folder has no utility VM; a base folder, a plain folder, a tar or a layer folder keeps it",
+            )
+            continue
+        if isinstance(item, HardLink):
+            target = here.get(fold(item.target))
+            if target is None:
+                for copied in _copied(item, parents, notices):
+                    _tell_times(copied, notices)
+                    yield copied
+                here.setdefault(fold(item.path), item.path)
+                continue
+            if target != item.target:
+                item = HardLink(item.path, target, item.metadata, item.ordinal)
+        if isinstance(item, Entry | HardLink):
+            here.setdefault(fold(item.path), item.path)
+        _tell_times(item, notices)
+        yield item
 
 
-def _copied(link: HardLink, parents: Sequence[LayerFolder], notices: Notices) -> Iterator[LayerItem]:
-    for parent in parents:
+def _copied(link: HardLink, parents: Sequence[LayerFolder], notices: Notices) -> Iterator[Entry | AlternateStream]:
+    """The file of a parent that ``link`` names; what of it is further below is fetched from there."""
+    for number, parent in enumerate(parents):
         node = parent.lookup(link.target)
         if node is None:
             continue
-        file = _file_of(node)
         notices.add("link-copied", link.path, f"its file {link.target} is that of a parent; it was copied")
-        yield Entry(link.path, file.metadata(), data=parent.open_data(node), ordinal=link.ordinal)
-        for stream in parent.streams(file):
-            yield AlternateStream(link.path, stream.name, parent.open_stream(stream))
+        yield from written_out(link, parents, file_behind(parents, number, node), notices)
         return
     raise NotFoundError(
         f"the target {link.target} of a hard link is not in this layer; a transport folder has no links into others",
@@ -72,26 +88,79 @@ def _copied(link: HardLink, parents: Sequence[LayerFolder], notices: Notices) ->
     )
 
 
-def _file_of(node: Node) -> Node:
-    """The file that a node of one layer is a name of, as far as that layer knows it."""
-    seen = {node.id}
-    while node.is_link and (target := node.target_node()) is not None and target.id not in seen:
-        seen.add(target.id)
-        node = target
-    return node
-
-
 def for_base(items: Iterable[LayerItem], notices: Notices) -> Iterator[LayerItem]:
     """The same items, with a notice for whatever the folder of a base layer does not give back.
 
     ``attributes-lost`` for attributes that cannot be set on a file, ``attribute-lost`` for an extended attribute
     without a value, ``empty-stream`` for a file whose stream is empty, ``beside-base`` for what lies beside ``Files``
-    and ``UtilityVM``, which no reader of a base layer looks at.
+    and ``UtilityVM``, which no reader of a base layer looks at, ``times-filled``, and ``order-lost`` once.
     """
+    last: list[bytes] = []
+    in_order = True
     for item in items:
         if isinstance(item, Entry):
             _tell_base_losses(item, notices)
+        if in_order and not isinstance(item, AlternateStream):
+            place = place_in_walk(item.path.replace("/", "\\"), is_deletion=isinstance(item, Tombstone))
+            in_order = place >= last
+            last = place
+            if not in_order:
+                notices.add("order-lost", item.path, "a base layer has its entries in byte order, the source has not")
+        _tell_times(item, notices)
         yield item
+
+
+def for_tar(items: Iterable[LayerItem], policy: Policy, notices: Notices) -> Iterator[LayerItem]:
+    """The same items, with a notice for what a tar does not give back; the writer itself tells the rest.
+
+    ``holes-written`` for sparse data. With the policy ``reference`` also ``times-filled``, and ``time-wrapped`` for a
+    time that 64-bit nanoseconds since 1970 do not hold.
+    """
+    is_reference = policy == "reference"
+    for item in items:
+        if isinstance(item, Entry | AlternateStream) and item.data is not None and item.data.ranges is not None:
+            notices.add("holes-written", item.path, "a layer tar has no holes; they are written out as zeros")
+        if is_reference and isinstance(item, Entry | HardLink):
+            _tell_reference_times(item, notices)
+        yield item
+
+
+def _tell_reference_times(item: Entry | HardLink, notices: Notices) -> None:
+    metadata = item.metadata
+    times = (
+        metadata.creation_time,
+        metadata.last_access_time,
+        metadata.last_write_time,
+        metadata.change_time,
+    )
+    if None in times:
+        notices.add(
+            "times-filled", item.path, "for a time that is not known hcsshim writes that of the last write, or 1754"
+        )
+    if any(moment is not None and not _EARLIEST <= moment <= _LATEST for moment in times):
+        notices.add("time-wrapped", item.path, "a time outside of 1677 to 2262 wraps into another one as in hcsshim")
+
+
+def _tell_times(item: LayerItem, notices: Notices) -> None:
+    """Tell that a file gets a time that its source does not say: NTFS has no files without times."""
+    if not isinstance(item, Entry | HardLink):
+        return
+    metadata = item.metadata
+    created, accessed, written, changed = (
+        metadata.creation_time,
+        metadata.last_access_time,
+        metadata.last_write_time,
+        metadata.change_time,
+    )
+    if created and accessed and written and changed:
+        return
+    if None in (created, accessed, written, changed):
+        detail = "not all of its times are known; the others are the time of its last write now"
+        if written is None:
+            detail = "the time of its last write is not known; it is the day in 1754 now that hcsshim makes of that"
+    else:
+        detail = "a time of 0 sets nothing; it is the time of this moment now"
+    notices.add("times-filled", item.path, detail)
 
 
 def _tell_base_losses(entry: Entry, notices: Notices) -> None:
@@ -102,7 +171,7 @@ def _tell_base_losses(entry: Entry, notices: Notices) -> None:
     record.set_basic(BasicInfo(metadata.attributes, 0, 0, 0, 0))
     record.ranges = None if entry.data is None else entry.data.ranges
     found = record.reported(is_directory=entry.is_directory)
-    if found not in (metadata.attributes, metadata.attributes | FILE_ATTRIBUTE_NORMAL):
+    if found != metadata.attributes:
         add("attributes-lost", path, f"a file gets the attributes 0x{found:x} instead of 0x{metadata.attributes:x}")
     if any(not attribute.value for attribute in metadata.extended_attributes):
         add("attribute-lost", path, "NTFS keeps no extended attribute without a value")

@@ -6,7 +6,7 @@ layers where the new form holds them; what a form cannot hold is counted in noti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,20 +15,20 @@ from typing import Literal, TypeAlias
 
 from wclayer.errors import StoreError, UsageError, WclayerError
 from wclayer.formats.base import BaseFolderWriter
-from wclayer.formats.folder import LayerFolder, LayerFolderWriter
+from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
 from wclayer.formats.plain import PlainFolderWriter
-from wclayer.formats.shaping import for_base, for_transport, with_hard_links
+from wclayer.formats.shaping import for_base, for_tar, for_transport, with_hard_links
 from wclayer.formats.tar import Policy, TarLayerWriter
 from wclayer.formats.transport import TransportFolderWriter
 from wclayer.image.chain import find_parents, with_ancestors
 from wclayer.image.converting_images import ImageOptions, convert_image, copy_tar, put_layer
 from wclayer.image.exporting import compression_of, export_layer, open_output
-from wclayer.image.importing import import_layer
+from wclayer.image.importing import ImportedLayer, Pour, import_layer
 from wclayer.image.layer_places import Place, open_items, parse_place
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
-from wclayer.image.unpack import UnpackOptions, unpack
+from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack
 from wclayer.image.unpacked import UnpackedImage
-from wclayer.model import LayerItem, LayerWriter, Notices, copy_layer
+from wclayer.model import LayerItem, LayerWriter, Notice, Notices, copy_layer
 from wclayer.oci import CompressedWriter, Limits, open_image
 from wclayer.oci.mediatypes import Compression
 
@@ -73,7 +73,10 @@ class ConvertOptions:
 
 @dataclass(slots=True)
 class Converted:
-    """What was written: the places, base first, with their DiffIDs where they are tars, and the notices by code."""
+    """What was written: the places, base first, with their DiffIDs where they are tars.
+
+    ``notices`` counts what was odd, changed or left out, by code; ``listed`` has the first of each code.
+    """
 
     source: str
     destination: str
@@ -82,6 +85,7 @@ class Converted:
     diff_ids: list[str] = field(default_factory=list)
     digest: str | None = None
     notices: dict[str, int] = field(default_factory=dict)
+    listed: list[Notice] = field(default_factory=list)
 
 
 def convert(
@@ -117,10 +121,15 @@ class _Job:
         if self.destination.kind == "image":
             self._to_image()
         elif self._count() == 1:
-            self._one(self.source, self.destination, self._parents(self.source))
+            source = self.source
+            if source.kind == "unpacked":
+                (path,) = UnpackedImage.load(source.path).layers
+                source = Place("layer", path, str(path))
+            self._one(source, self.destination, self._parents(source))
         else:
             self._several()
         self.result.notices = {**self.notices.counts}
+        self.result.listed = [*self.notices.listed]
         return self.result
 
     def _count(self) -> int:
@@ -137,6 +146,15 @@ class _Job:
             return with_ancestors(self.options.parents)
         return find_parents(place.path) if place.kind == "layer" else ()
 
+    def _take_notices(self, counts: Mapping[str, int], listed: Iterable[Notice]) -> None:
+        """Take over what a step told that has notices of its own."""
+        self.notices.listed += listed
+        for code, count in counts.items():
+            self.notices.counts[code] = self.notices.counts.get(code, 0) + count
+
+    def _take_notices_of(self, done: UnpackResult) -> None:
+        self._take_notices(done.notices, [notice for layer in done.layers for notice in layer.listed])
+
     # ------------------------------------------------------------------ one layer
 
     def _one(self, source: Place, destination: Place, parents: Sequence[Path]) -> None:
@@ -146,20 +164,41 @@ class _Job:
             self._export(source, destination)
         elif destination.kind == "tar":
             self._to_tar(source, destination, keep=is_tar and options.form in (None, "original"))
-        elif destination.kind == "layer" and is_tar and options.form != "reference" and self._is_bare(source):
-            imported = import_layer(
-                source.text,
-                destination.path,
-                parents=parents,
-                strict=options.strict,
-                sync=options.sync,
-                limits=options.limits,
-                progress=self.progress,
-            )
-            self.notices.counts.update(imported.notices)
+        elif destination.kind == "layer" and is_tar and options.form != "reference":
+            imported = self._import_bare if self._is_bare(source) else self._import_of_image
+            made = imported(source, destination, parents)
+            self._take_notices(made.notices, made.listed)
         else:
             self._to_folder(source, destination, parents)
         self.result.layers.append(str(destination.path))
+
+    def _import_bare(self, source: Place, destination: Place, parents: Sequence[Path]) -> ImportedLayer:
+        options = self.options
+        return import_layer(
+            source.text,
+            destination.path,
+            parents=parents,
+            strict=options.strict,
+            sync=options.sync,
+            limits=options.limits,
+            progress=self.progress,
+        )
+
+    def _import_of_image(self, source: Place, destination: Place, parents: Sequence[Path]) -> ImportedLayer:
+        """The same for the one layer of an image: the folder remembers the bytes of the tar."""
+        options = self.options
+        _make_parent(destination.path)
+        with ExitStack() as held:
+            opened = [held.enter_context(LayerFolder(parent)) for parent in parents]
+            image = held.enter_context(open_image(source.text, options.platform, limits=options.limits))
+            layer = image.layers[0]
+            self.progress.begin(str(layer))
+            held.callback(self.progress.end, str(layer))
+            stream = layer.stream(limits=options.limits)
+            with Pour(stream, destination.path, strict=options.strict, sync=options.sync) as pour:
+                pour.run(self.progress, str(layer))
+                chain_id = None if opened else str(pour.poured.diff_id)
+                return pour.commit(opened, chain_id, {"source": source.text})
 
     def _is_bare(self, source: Place) -> bool:
         """Whether it is a tar and no image around one."""
@@ -171,8 +210,14 @@ class _Job:
     def _export(self, source: Place, destination: Place) -> None:
         options = self.options
         done = export_layer(
-            source.path, destination.text, form=options.form, compression=options.compression, level=options.level
+            source.path,
+            destination.text,
+            form=options.form,
+            compression=options.compression,
+            level=options.level,
+            strict=options.strict,
         )
+        self._take_notices(done.notices, done.listed)
         self.result.diff_ids.append(str(done.diff_id))
 
     def _to_tar(self, source: Place, destination: Place, *, keep: bool) -> None:
@@ -189,8 +234,9 @@ class _Job:
                         copy_tar(slabs, writer.write, is_promised=image.config is not None)
                         stream.finish()
             else:
-                tar = TarLayerWriter(writer.write, policy=options.for_image().policy, notices=self.notices)
-                self._pour(source, tar)
+                policy = options.for_image().policy
+                tar = TarLayerWriter(writer.write, policy=policy, notices=self.notices)
+                self._pour(source, tar, lambda items: for_tar(items, policy, self.notices))
                 tar.commit()
             writer.finish()
         self.result.diff_ids.append(str(writer.diff_id))
@@ -198,6 +244,7 @@ class _Job:
     def _to_folder(self, source: Place, destination: Place, parents: Sequence[Path]) -> None:
         path = destination.path
         _make_parent(path)
+        sweep(path.absolute().parent)
         with ExitStack() as held:
             opened = [held.enter_context(LayerFolder(parent)) for parent in parents]
             writer: LayerWriter
@@ -253,7 +300,7 @@ class _Job:
                 UnpackOptions(options.platform, options.strict, options.sync, options.limits),
                 self.progress,
             )
-            self.notices.counts.update(done.notices)
+            self._take_notices_of(done)
             self.result.layers = [str(layer.path) for layer in done.layers]
             self.result.diff_ids = [str(layer.diff_id) for layer in done.layers]
             return
@@ -265,7 +312,8 @@ class _Job:
         with TemporaryDirectory(prefix=".wclayer-", dir=self.destination.path.absolute().parent) as temporary:
             options = self.options
             folder = Path(temporary) / "image"
-            unpack(self.source.text, folder, UnpackOptions(options.platform, options.strict, limits=options.limits))
+            unpacked = UnpackOptions(options.platform, options.strict, limits=options.limits)
+            self._take_notices_of(unpack(self.source.text, folder, unpacked))
             self._numbered(UnpackedImage.load(folder))
 
     def _numbered(self, image: UnpackedImage) -> None:
@@ -280,7 +328,7 @@ class _Job:
 
     def _to_image(self) -> None:
         options = self.options
-        if self.source.kind in ("image", "unpacked", "tar"):
+        if self.source.kind in ("image", "unpacked", "layer", "tar"):
             done = convert_image(
                 self.source,
                 self.destination.text,
@@ -288,11 +336,15 @@ class _Job:
                 platform=options.platform,
                 limits=options.limits,
                 progress=self.progress,
+                notices=self.notices,
             )
         else:
-            done = put_layer(
-                self.destination.text, options.for_image(), lambda tar: self._pour(self.source, tar), self.notices
-            )
+            policy = options.for_image().policy
+
+            def pour(tar: TarLayerWriter) -> None:
+                self._pour(self.source, tar, lambda items: for_tar(items, policy, self.notices))
+
+            done = put_layer(self.destination.text, options.for_image(), pour, self.notices)
         self.result.diff_ids = [str(diff_id) for diff_id in done.diff_ids]
         self.result.digest = str(done.digest)
         self.result.layers = [str(digest) for digest in done.layers]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from wclayer.errors import FormatError, UsageError
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, write_original
+from wclayer.formats.shaping import for_tar
 from wclayer.formats.tar import Members, Policy, SlabStream, TarLayerWriter
 from wclayer.image.layer_places import Place
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
@@ -95,15 +96,20 @@ def convert_image(
     platform: str | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = NO_PROGRESS,
+    notices: Notices | None = None,
 ) -> WrittenImage:
-    """Write the image at ``source`` to ``destination``, an ``oci:DIR:TAG``.
+    """Write the image, or the lone layer folder, at ``source`` to ``destination``, an ``oci:DIR:TAG``.
 
     The tars of an image are kept as they are, and so is its configuration; those of an unpacked image are written as
-    they were, where that is known.
+    they were, where that is known; ``notices`` take what a new tar cannot hold.
     """
     layout = _Layout(destination, options)
+    notices = Notices() if notices is None else notices
     if source.kind == "unpacked":
-        return _from_folders(UnpackedImage.load(source.path), layout)
+        unpacked = UnpackedImage.load(source.path)
+        return _from_folders(unpacked.layers, _read_config(unpacked.folder), layout, notices)
+    if source.kind == "layer":
+        return _from_folders((source.path,), None, layout, notices)
     with open_image(source.text, platform, limits=limits) as image:
         for layer in image.layers:
             layer.locate()
@@ -152,21 +158,24 @@ def put_layer(
     return layout.finish(None)
 
 
-def _from_folders(image: UnpackedImage, layout: _Layout) -> WrittenImage:
+def _from_folders(
+    nearest_first: Sequence[Path], config: bytes | None, layout: _Layout, notices: Notices
+) -> WrittenImage:
     with ExitStack() as held:
-        for path in reversed(image.layers):
+        for path in reversed(nearest_first):
             folder = held.enter_context(LayerFolder(path))
 
             def write(sink: Callable[[bytes | bytearray | memoryview], int]) -> None:
                 if layout.options.keep and folder.header_record is not None:  # noqa: B023 - called at once
                     write_original(folder, sink)  # noqa: B023
                     return
-                tar = TarLayerWriter(sink, policy=layout.options.policy)
-                copy_layer(LayerFolderReader(folder), tar)  # noqa: B023
+                tar = TarLayerWriter(sink, policy=layout.options.policy, notices=notices)
+                items = LayerFolderReader(folder)  # noqa: B023
+                copy_layer(for_tar(items, layout.options.policy, notices), tar)
                 tar.commit()
 
             layout.add(write)
-    return layout.finish(_read_config(image.folder))
+    return layout.finish(config)
 
 
 def _config_of(image: Image) -> bytes | None:

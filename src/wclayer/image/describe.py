@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from wclayer.errors import IntegrityError, UnsafeEntryError
 from wclayer.formats.folder import Node
@@ -12,7 +12,7 @@ from wclayer.image.paths import windows_path
 from wclayer.image.view import Found, View
 from wclayer.model import Metadata
 from wclayer.ntfs import attributes as file_attributes
-from wclayer.ntfs import filetime, reparse, sddl
+from wclayer.ntfs import filetime, reparse
 
 __all__ = ["KINDS", "Description", "Row", "describe", "kind_of", "list_row"]
 
@@ -22,8 +22,7 @@ KINDS = ("directory", "file", "hardlink", "symlink", "junction", "reparse", "del
 _TIMES = ("creation_time", "last_access_time", "last_write_time", "change_time")
 
 
-@dataclass(slots=True)
-class Row:
+class Row(NamedTuple):
     """One line of a listing.
 
     ``size`` is that of the main stream in bytes, None where there is none. ``last_write_time`` is ISO text with 100 ns
@@ -43,7 +42,7 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as a dictionary."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return self._asdict()
 
 
 @dataclass(slots=True)
@@ -90,23 +89,28 @@ def kind_of(view: View, found: Found) -> str:
 
 def list_row(view: View, found: Found) -> Row:
     """One line about ``found``. A hard link whose file is missing has what the layer says of the link itself."""
-    kind = kind_of(view, found)
-    holder, _ = _holder(view, found)
-    metadata = holder[1].metadata() if holder else _own(found)
-    size = holder[1].size if holder and kind in ("file", "hardlink", "reparse") else None
-    target = None
-    if kind in ("symlink", "junction") and metadata.reparse is not None:
-        target = reparse.link_target(metadata.reparse)
-    elif kind == "hardlink" and found.node is not None:
-        target = found.node.target
+    node, target = found.node, None
+    if node is not None and not (node.is_link or node.is_reparse_point or node.is_tombstone):  # nothing to follow
+        source: Node | None = node
+        kind, size = ("directory", None) if found.parts else ("file", node.size)
+    else:
+        kind = kind_of(view, found)
+        holder, _ = _holder(view, found)
+        source = holder[1] if holder else node
+        size = holder[1].size if holder and kind in ("file", "hardlink", "reparse") else None
+        if kind == "hardlink" and node is not None:
+            target = node.target
+        elif kind in ("symlink", "junction") and source is not None and source.reparse is not None:
+            target = reparse.link_target(source.reparse)
+    attributes, written = (source.attributes, source.last_write_time) if source is not None else (0, None)
     return Row(
         found.path,
         windows_path(found.path),
         kind,
         size,
-        metadata.attributes,
-        file_attributes.letters(metadata.attributes),
-        None if metadata.last_write_time is None else filetime.to_text(metadata.last_write_time),
+        attributes,
+        file_attributes.letters(attributes),
+        None if written is None else filetime.to_text(written),
         target,
         view.number(found.layer),
     )
@@ -173,6 +177,8 @@ def _security(metadata: Metadata) -> dict[str, Any] | None:
     raw = metadata.security_descriptor
     if raw is None:
         return None
+    from wclayer.ntfs import sddl  # a listing has no need of it
+
     result: dict[str, Any] = {"size": len(raw), "raw": b64encode(raw).decode(), "sddl": None, "damaged": None}
     try:
         result["sddl"] = sddl.to_sddl(raw)

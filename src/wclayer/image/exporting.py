@@ -1,25 +1,32 @@
-"""A layer folder becomes a layer tar again: the one it came from, byte for byte, or the one hcsshim would write."""
+"""The folder of a layer becomes a layer tar: the one it came from, byte for byte, or the one hcsshim would write."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypedDict
 
 from wclayer.errors import NotFoundError, StoreError, UnsupportedError, UsageError, WclayerError
+from wclayer.formats.base import refuse_deletions
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, write_original
+from wclayer.formats.hard_links import without_hard_links
+from wclayer.formats.shaping import for_tar
 from wclayer.formats.tar import TarLayerWriter
-from wclayer.image.chain import find_parents
+from wclayer.formats.volume.layer import LAYER_MANIFEST, open_layer_volume
+from wclayer.image.chain import find_parents, is_layer_folder, open_chain
+from wclayer.image.layer_places import Place, PlaceKind, existing_folder, parse_place
 from wclayer.image.target import layer_place
+from wclayer.image.transport_export import export_layer_to_tar, export_transport_to_tar
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.image.whole import new_file
-from wclayer.model import Notice, Notices, copy_layer
+from wclayer.model import Buffer, LayerItem, Notice, Notices, copy_layer
 from wclayer.oci import CompressedWriter, Digest
+from wclayer.oci.mediatypes import Compression
 
 __all__ = ["ExportForm", "ExportedLayer", "compression_of", "export_layer", "open_output"]
 
@@ -56,62 +63,146 @@ def compression_of(output: str) -> Literal["gzip", "zstd", "none"]:
 
 
 def export_layer(
-    folder: Path,
+    folder: Path | str,
     output: str,
     *,
     layer: int | None = None,
     form: ExportForm | None = None,
+    hard_links: bool = True,
     compression: Literal["gzip", "zstd", "none"] | None = None,
     level: int | None = None,
+    strict: bool = False,
 ) -> ExportedLayer:
     """Write the layer in ``folder`` to ``output``, a path or ``-`` for standard output.
 
-    Of an unpacked image, or a layer folder with parents, ``layer`` says which one, 0 being the base and -1 the top.
-    ``form`` None is ``original`` where the layer came from a tar, else ``reference``. The file appears when it is
-    complete; one that was there is replaced then. Raises NotFoundError for an ``original`` of a layer that did not come
-    from a tar, IntegrityError for a layer whose files were changed, UnsupportedError for what no layer tar can hold.
+    ``folder`` is a layer folder or an unpacked image; as a text it may also be ``transport:DIR`` or ``base:DIR``, and
+    ``layer:DIR`` for the folder of a diff layer as Windows keeps it, see :mod:`wclayer.image.layer_places`: those are
+    read and written as hcsshim does. Of an unpacked image, or a layer folder with parents, ``layer`` says which one, 0
+    being the base and -1 the top. ``form`` None is ``original`` where the layer came from a tar, else ``reference``.
+    Without ``hard_links`` every name of a file is a file of its own, as hcsshim wrote it before it exported hard links;
+    that has another DiffID. With ``strict`` a notice is an error.
+
+    The file appears when it is complete; one that was there is replaced then. Raises NotFoundError for an ``original``
+    of a layer that did not come from a tar, IntegrityError for a layer whose files were changed, UnsupportedError for
+    what no layer tar can hold, UsageError for options that contradict each other.
     """
-    folder = _layer_in(folder, layer)
-    compression = compression or compression_of(output)
-    notices = Notices()
-    with LayerFolder(folder) as opened:
-        form = form or ("original" if opened.header_record else "reference")
-        if form == "original" and opened.header_record is None:
-            raise NotFoundError(
-                "the layer did not come from a tar, so there is no original of it",
-                layer=str(folder),
-                hint="write a new tar: --as reference, or --as faithful",
-            )
-        with open_output(output) as file:
-            writer = CompressedWriter(file, compression, level)
-            try:
+    if form == "original" and not hard_links:
+        raise UsageError("the original tar has the hard links that it has", hint="write a new one: --as reference")
+    place = parse_place(folder) if isinstance(folder, str) else Place("layer", folder, str(folder))
+    notices = Notices(strict=strict)
+    job = _Export(output, compression or compression_of(output), level, notices, hard_links=hard_links)
+    is_windows = place.kind == "layer" and _is_windows_folder(place.path)
+    if place.kind not in ("transport", "base") and not is_windows:
+        return job.layer_folder(_layer_in(place.path, layer), form)
+    if layer is not None:
+        raise UsageError(f"{place} is one layer", hint="leave --layer out")
+    if form == "original":
+        raise _no_original(place.path)
+    if form == "faithful":
+        raise UnsupportedError(
+            f"{place} is read as hcsshim does",
+            hint=f"wclayer convert {place} {output} --as faithful reads all that is there",
+        )
+    return job.windows_folder(place.kind, place.path if is_windows else existing_folder(place))
+
+
+class _Export:
+    """One export: where to, and how."""
+
+    def __init__(
+        self, output: str, compression: Compression, level: int | None, notices: Notices, *, hard_links: bool
+    ) -> None:
+        self.output = output
+        self.compression: Compression = compression
+        self.level = level
+        self.notices = notices
+        self.hard_links = hard_links
+
+    def layer_folder(self, path: Path, form: ExportForm | None) -> ExportedLayer:
+        with ExitStack() as held:
+            layers: tuple[LayerFolder, ...] = (held.enter_context(LayerFolder(path)),)
+            opened = layers[0]
+            form = form or ("original" if opened.header_record and self.hard_links else "reference")
+            if form == "original" and opened.header_record is None:
+                raise _no_original(path)
+            if not self.hard_links:
+                layers = open_chain(path).layers
+                for layer in layers:
+                    held.callback(layer.close)
+            recorded = opened.facts.get("diff_id")
+
+            def pour(write: Callable[[Buffer], object]) -> None:
                 if form == "original":
-                    write_original(opened, writer.write)
-                else:
-                    tar = TarLayerWriter(writer.write, policy=form, notices=notices)
-                    copy_layer(LayerFolderReader(opened), tar)
-                    tar.commit()
+                    write_original(opened, write)
+                    return
+                tar = TarLayerWriter(write, policy=form, notices=self.notices)
+                items: Iterable[LayerItem] = LayerFolderReader(layers[0])
+                if not self.hard_links:
+                    items = without_hard_links(items, layers, self.notices)
+                copy_layer(for_tar(items, form, self.notices), tar)
+                tar.commit()
+
+            return self._write(path, form, pour, recorded if isinstance(recorded, str) else None)
+
+    def windows_folder(self, kind: PlaceKind, path: Path) -> ExportedLayer:
+        options: _Options = {"hard_links": self.hard_links, "notices": self.notices}
+
+        def pour(write: Callable[[Buffer], object]) -> None:
+            if kind == "transport":
+                export_transport_to_tar(path, write, lenient=True, **options)
+                return
+            if kind == "base":
+                with open_layer_volume(path, label=str(path)) as volume:
+                    refuse_deletions(volume)
+            export_layer_to_tar(path, write, is_base=kind == "base", **options)
+
+        return self._write(path, "reference", pour, None)
+
+    def _write(
+        self, path: Path, form: ExportForm, pour: Callable[[Callable[[Buffer], object]], None], recorded: str | None
+    ) -> ExportedLayer:
+        with open_output(self.output) as file:
+            writer = CompressedWriter(file, self.compression, self.level)
+            try:
+                pour(writer.write)
             except UnsupportedError as error:
                 if form == "reference":
                     error.hint = error.hint or "write it with --as faithful"
-                raise error.locate(layer=str(folder)) from None
+                raise error.locate(layer=str(path)) from None
             except WclayerError as error:
-                raise error.locate(layer=str(folder)) from None
+                raise error.locate(layer=str(path)) from None
             writer.finish()
-        recorded = opened.facts.get("diff_id")
-    return ExportedLayer(
-        folder,
-        output,
-        form,
-        writer.diff_id,
-        writer.blob_digest,
-        writer.uncompressed_size,
-        writer.blob_size,
-        compression,
-        None if recorded is None else recorded == str(writer.diff_id),
-        dict(notices.counts),
-        list(notices.listed),
+        return ExportedLayer(
+            path,
+            self.output,
+            form,
+            writer.diff_id,
+            writer.blob_digest,
+            writer.uncompressed_size,
+            writer.blob_size,
+            self.compression,
+            None if recorded is None else recorded == str(writer.diff_id),
+            dict(self.notices.counts),
+            list(self.notices.listed),
+        )
+
+
+class _Options(TypedDict):
+    hard_links: bool
+    notices: Notices
+
+
+def _no_original(folder: Path) -> NotFoundError:
+    return NotFoundError(
+        "the layer did not come from a tar, so there is no original of it",
+        layer=str(folder),
+        hint="write a new tar: --as reference, or --as faithful",
     )
+
+
+def _is_windows_folder(path: Path) -> bool:
+    """Whether it is the folder of a layer as hcsshim makes one, and not one of ours."""
+    return not is_layer_folder(path) and (path / LAYER_MANIFEST).is_file()
 
 
 def _layer_in(folder: Path, layer: int | None) -> Path:

@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wclayer.errors import FormatError
 from wclayer.formats.folder import LayerFolder
 from wclayer.image.chain import is_layer_folder, open_all, open_chain
 from wclayer.image.unpacked import CONFIG_FILE, UnpackedImage, chain_ids, refuse_unfinished
-from wclayer.oci import Image, open_image
-from wclayer.oci.platforms import format_platform
+
+if TYPE_CHECKING:
+    from wclayer.oci import Image
 
 __all__ = ["inspect"]
 
@@ -29,6 +30,8 @@ def inspect(target: str, *, platform: str | None = None) -> dict[str, Any]:
     if is_layer_folder(path):
         return _document("layer folder", target, _folders(open_chain(path).base_first()))
     refuse_unfinished(path)
+    from wclayer.oci import open_image  # what is unpacked needs nothing of registries and archives
+
     with open_image(target, platform) as image:
         return _image(image)
 
@@ -55,6 +58,8 @@ def _document(
 
 
 def _image(image: Image) -> dict[str, Any]:
+    from wclayer.oci.platforms import format_platform
+
     known = [layer.diff_id for layer in image.layers if layer.diff_id]
     chain = chain_ids(known) if len(known) == len(image.layers) else [None] * len(image.layers)
     layers: list[dict[str, Any]] = []

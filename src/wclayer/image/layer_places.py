@@ -31,7 +31,7 @@ from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem, Notices
 from wclayer.oci import Limits, open_image
 
-__all__ = ["Place", "PlaceKind", "open_items", "parse_place"]
+__all__ = ["Place", "PlaceKind", "existing_folder", "open_items", "parse_place"]
 
 PlaceKind: TypeAlias = Literal["image", "unpacked", "layer", "transport", "base", "plain", "tar"]
 
@@ -104,12 +104,11 @@ def open_items(
         with LayerFolder(place.path) as folder:
             yield LayerFolderReader(folder)
     elif place.kind == "transport":
-        folder_path = _existing(place.path)
-        yield TransportFolderReader(folder_path, policy=policy, lenient=True, notices=notices)
+        yield TransportFolderReader(existing_folder(place), policy=policy, lenient=True, notices=notices)
     elif place.kind == "base":
-        yield BaseFolderReader(_existing(place.path), policy=policy, notices=notices)
+        yield BaseFolderReader(existing_folder(place), policy=policy, notices=notices)
     elif place.kind == "plain":
-        yield PlainFolderReader(_existing(place.path), notices=notices)
+        yield PlainFolderReader(existing_folder(place), notices=notices)
     elif place.kind == "unpacked":
         layers = UnpackedImage.load(place.path).layers
         if len(layers) != 1:
@@ -133,7 +132,12 @@ def open_items(
                     progress.end(place.text)
 
 
-def _existing(path: Path) -> Path:
+def existing_folder(place: Place) -> Path:
+    """The folder of a place that is no layer folder. Raises NotFoundError, and UsageError for a layer folder."""
+    path = place.path
     if not path.is_dir():
         raise NotFoundError(f"there is no folder {path}")
+    if is_layer_folder(path):
+        # Read as something else it would lose its deletions, and whatever lies in its database.
+        raise UsageError(f"{path} is a layer folder of wclayer", hint=f"name it layer:{path}")
     return path

@@ -44,7 +44,7 @@ def layer_path(text: str) -> str:
 def windows_path(path: str) -> str:
     r"""How people read a layer path: ``C:\…`` for what the container sees, the layer path itself for the rest."""
     root, _, rest = path.partition("/")
-    if fold(root) != "FILES":
+    if root != VOLUME and fold(root) != "FILES":
         return path or "."
     return "C:\\" + rest.replace("/", "\\")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from wclayer.oci import LayerStream
+if TYPE_CHECKING:
+    from wclayer.oci import LayerStream
 
 __all__ = ["NO_PROGRESS", "Progress", "watched"]
 

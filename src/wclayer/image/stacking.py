@@ -14,6 +14,7 @@ Files of one layer whose names differ only in case are all shown: a Windows that
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import lt
 from typing import NamedTuple, TypeAlias
 
 from wclayer.formats.folder import LayerIndex, Node
@@ -48,6 +49,13 @@ class Stacking:
 
     def children(self, folder: str, parts: Parts) -> Iterator[Stacked]:
         """What lies in the folder ``folder`` that consists of ``parts``, in the order of folded names."""
+        if len(parts) == 1:
+            ((layer, node),) = parts
+            nodes = self._indexes[layer].children(node)
+            keys = [child.key for child in nodes]
+            if all(map(lt, keys, keys[1:])):  # the usual folder: of one layer, and each name once
+                yield from self._alone(layer, nodes)
+                return
         groups: dict[str, list[_Group]] = {}
         for layer, node in parts:
             for child in self._indexes[layer].children(node):
@@ -73,6 +81,15 @@ class Stacking:
     def _deletable(self, folder: str) -> bool:
         above = fold(folder).split("/")
         return not self._raw and (above[0] == "FILES" or above[:2] == ["UTILITYVM", "FILES"])
+
+    def _alone(self, layer: int, nodes: Iterable[Node]) -> Iterator[Stacked]:
+        """What :meth:`_settle` makes of names that stand for one entry each."""
+        for node in nodes:
+            if node.is_folder and not node.is_reparse_point:
+                if self._is_real(layer, node):
+                    yield Stacked(layer, node, ((layer, node),))
+            elif self._raw or not node.is_tombstone:
+                yield Stacked(layer, node)
 
     def _settle(self, groups: Iterable[_Group], deletable: bool) -> list[Stacked]:
         """One name through the layers, nearest first."""

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerIndex, Node, StreamNode
 from wclayer.image.chain import is_layer_folder, open_all, open_chain
 from wclayer.image.progress import NO_PROGRESS, Progress
-from wclayer.image.scanned import ScannedLayer
-from wclayer.image.spool import spooled_stdin
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.image.view import Consume, View, ViewLayer
 from wclayer.model import LayerChain
-from wclayer.oci import Image, Limits, open_image
+
+if TYPE_CHECKING:
+    from wclayer.oci import Image, Limits
 
 __all__ = ["FolderLayer", "layer_place", "open_view"]
 
@@ -52,7 +53,7 @@ def open_view(
     *,
     platform: str | None = None,
     layer: int | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits | None = None,
     strict: bool = False,
     data: bool = True,
     progress: Progress = NO_PROGRESS,
@@ -63,6 +64,8 @@ def open_view(
     once from end to end, which verifies it; of a single layer only that one is, and what its hard links name. Standard
     input can be read once: it is kept in a temporary file, unless ``data`` is false, for then no file is asked for.
 
+    ``limits`` guard the reading of such an image; None means the usual ones.
+
     Raises NotFoundError, UsageError for a layer that is not there, and whatever is wrong with the image.
     """
     path = Path(target)
@@ -72,6 +75,10 @@ def open_view(
         if is_layer_folder(path):
             return _folders(open_chain(path).layers, target, layer)
         refuse_unfinished(path)
+        from wclayer.image.spool import spooled_stdin  # what is unpacked needs nothing of registries and archives
+        from wclayer.oci import Limits, open_image
+
+        limits = limits or Limits()
         image = spooled_stdin() if target == "-" and data else open_image(target, platform, limits=limits)
         try:
             return _scan(image, target, layer, limits, strict=strict, progress=progress)
@@ -103,6 +110,8 @@ def _folders(nearest_first: Sequence[LayerFolder], target: str, layer: int | Non
 
 
 def _scan(image: Image, target: str, layer: int | None, limits: Limits, *, strict: bool, progress: Progress) -> View:
+    from wclayer.image.scanned import ScannedLayer
+
     blobs = image.layers if layer is None else image.layers[: layer_place(layer, len(image.layers)) + 1]
     layers = [ScannedLayer(blob, limits, strict=strict, progress=progress) for blob in blobs]
     wanted = layers if layer is None else layers[-1:]

@@ -1,7 +1,7 @@
 """``ExportLayerToTar``: the folder of a layer becomes a layer tar, as hcsshim writes one.
 
-A base layer is read where it lies. Any other is first exported into a transport folder, which then is read: so one
-reader decides what a diff layer's tar looks like, whoever made the folder.
+A base layer is read where it lies. Any other is read as the transport folder that it is exported to: so one reader
+decides what a diff layer's tar looks like, whoever made the folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from wclayer.formats.base import BaseLayerReader
 from wclayer.formats.folder import sweep
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.tar import TarLayerWriter
-from wclayer.formats.transport import LegacyLayerReader, export_layer
+from wclayer.formats.transport import LegacyLayerReader
+from wclayer.formats.transport.exported import read_exported
 from wclayer.formats.transport.items import open_transport_folder
 from wclayer.formats.transport.pour import LayerSource, pour_layer
 from wclayer.formats.volume import Manifest, Volume
@@ -51,10 +52,10 @@ def export_layer_to_tar(
             staging = Staging(place / f"{path.name[:40]}-transport")
             held.callback(staging.discard)
             (staging.path / "transport").mkdir()
-            transport = Volume(staging.path / "transport", Manifest(staging.path / "manifest"), notices=notices)
+            manifest = Manifest(staging.path / "manifest")
+            transport = Volume(staging.path / "transport", manifest, label=str(path), notices=notices)
             held.callback(transport.close, commit=False)
-            export_layer(layer, transport)
-            reader = held.enter_context(LegacyLayerReader(transport))
+            reader = held.enter_context(read_exported(layer, transport))
         _write(reader, write, notices, hard_links=hard_links)
 
 

@@ -18,6 +18,7 @@ from wclayer.formats.folder import sweep
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.tar import Members, Policy, SlabStream
 from wclayer.formats.transport import LegacyLayerWriter, commit_layer, import_layer, process_nothing
+from wclayer.formats.transport.direct import DirectLayerWriter
 from wclayer.formats.transport.pour import pour_tar
 from wclayer.formats.volume import Manifest, RestoreObserver, Volume
 from wclayer.formats.volume.layer import open_layer_volume, synchronise
@@ -120,10 +121,12 @@ def _import_diff(
     scratch = Staging(layer.root.parent / f"{layer.root.name[1:40]}-transport")
     held.callback(scratch.discard)
     (scratch.path / "transport").mkdir()
-    transport = Volume(scratch.path / "transport", Manifest(scratch.path / "manifest"), notices=layer.notices)
+    manifest = Manifest(scratch.path / "manifest")
+    transport = Volume(scratch.path / "transport", manifest, label=layer.label, notices=layer.notices)
     transport.observer = layer.observer
     held.callback(transport.close, commit=False)
-    writer = LegacyLayerWriter(transport, layer, below)
+    is_ours = calls.import_layer is import_layer
+    writer = (DirectLayerWriter if is_ours else LegacyLayerWriter)(transport, layer, below)
     try:
         size = pour_tar(members, writer, policy=policy, check=check)
         commit_layer(writer, calls.import_layer, calls.process_utility_image)

@@ -7,9 +7,8 @@ are followed, and metadata and data are found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from wclayer.errors import NotFoundError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerIndex, Node, StreamNode
@@ -52,8 +51,7 @@ class ViewLayer(Protocol):
         """Let go of everything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Something in a view.
 
     ``layer`` counts from the nearest, ``node`` is its entry there; ``parts`` are the folders that make up a folder,
@@ -227,6 +225,8 @@ class View:
             raise NotFoundError("the layers themselves have no data")
         if found.is_tombstone:
             raise NotFoundError(f"this layer deletes {windows_path(found.path)}, and holds nothing of it")
+        if not found.node.is_link:
+            return found.layer, found.node
         *_, last = self._names_of(found.layer, found.node)
         return last
 

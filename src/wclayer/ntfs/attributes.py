@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 FILE_ATTRIBUTE_READONLY = 0x00000001
 FILE_ATTRIBUTE_HIDDEN = 0x00000002
 FILE_ATTRIBUTE_SYSTEM = 0x00000004
@@ -91,6 +93,7 @@ def names(attributes: int) -> list[str]:
     ]
 
 
+@lru_cache(maxsize=256)  # a layer has a handful of combinations
 def letters(attributes: int) -> str:
     """``attributes`` for a listing: six columns ``DLASHR``, ``-`` for a bit that is not set, then the rare ones.
 

@@ -216,17 +216,20 @@ class BackupStreamWriter:
         Raises FormatError of kind ``data-too-short`` when the stream before is not complete, and ``malformed`` when
         something does not fit into the head.
         """
-        self.close()
-        encoded = to_utf16le(name)
+        self._write(self._head(stream_id, size, attributes, name, offset))
+        self._left = size
+
+    def _head(self, stream_id: int, size: int, attributes: int, name: str, offset: int) -> bytes:
+        if self._left:
+            self.close()
+        encoded = to_utf16le(name) if name else b""
         end = offset + size if stream_id == BACKUP_SPARSE_BLOCK else size
         if size < 0 or offset < 0 or end > _MAX_SIZE - _OFFSET.size or len(encoded) > _MAX_NAME:
             raise FormatError(f"a backup stream {stream_id_name(stream_id)} of {size} bytes cannot be written")
         if stream_id == BACKUP_SPARSE_BLOCK:
             head = _HEAD.pack(stream_id, attributes, size + _OFFSET.size, len(encoded))
-            self._write(head + encoded + _OFFSET.pack(offset))
-        else:
-            self._write(_HEAD.pack(stream_id, attributes, size, len(encoded)) + encoded)
-        self._left = size
+            return head + encoded + _OFFSET.pack(offset)
+        return _HEAD.pack(stream_id, attributes, size, len(encoded)) + encoded
 
     def write(self, data: Buffer) -> None:
         """Write a piece of the content.
@@ -241,9 +244,8 @@ class BackupStreamWriter:
         self._write(data)
 
     def stream(self, stream_id: int, content: bytes, *, attributes: int = 0, name: str = "") -> None:
-        """Write a whole small stream."""
-        self.header(stream_id, len(content), attributes=attributes, name=name)
-        self.write(content)
+        """Write a whole small stream, in one piece."""
+        self._write(self._head(stream_id, len(content), attributes, name, 0) + content)
 
     def close(self) -> None:
         """Check that the last stream is complete: FormatError of kind ``data-too-short`` if not. Nothing is closed."""

@@ -8,6 +8,7 @@ bytes. Format: MS-DTYP 2.3.3; calendar: proleptic Gregorian, no leap seconds.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from wclayer.errors import FormatError
 
@@ -31,6 +32,7 @@ UNIX_EPOCH_TICKS = 116_444_736_000_000_000
 ABSENT_IN_REFERENCE = 48_491_090_211_286_549
 """What go-winio makes of a time that a tar does not hold: Go's zero time, wrapped to 1754-08-30."""
 
+_TICKS_PER_MINUTE = 60 * TICKS_PER_SECOND
 _NANOSECONDS = 1_000_000_000
 _SIGN = 1 << 63
 _U64 = (1 << 64) - 1
@@ -78,8 +80,14 @@ def to_text(filetime: int) -> str:
 
     Exact for every integer. Years before 0 and after 9999 carry a sign, as ISO 8601 has it; year 0 is 1 BC.
     """
-    seconds, ticks = divmod(filetime, TICKS_PER_SECOND)
-    days, seconds = divmod(seconds, 86_400)
+    minutes, ticks = divmod(filetime, _TICKS_PER_MINUTE)
+    return f"{_minute_text(minutes)}{ticks // TICKS_PER_SECOND:02d}.{ticks % TICKS_PER_SECOND:07d}Z"
+
+
+@lru_cache(maxsize=1024)  # the files of a layer were written together
+def _minute_text(minutes: int) -> str:
+    """The text of the minute that begins ``minutes`` after 1601, up to its seconds."""
+    days, minutes = divmod(minutes, 1440)
     era, day = divmod(days + _EPOCH_DAY, _DAYS_PER_ERA)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100
@@ -87,9 +95,8 @@ def to_text(filetime: int) -> str:
     day -= (153 * month + 2) // 5 - 1
     year += 400 * era + (month > 9)
     month = month + 3 if month < 10 else month - 9
-    minutes, second = divmod(seconds, 60)
     shown = f"{year:04d}" if 0 <= year <= 9999 else f"{year:+05d}"
-    return f"{shown}-{month:02d}-{day:02d}T{minutes // 60:02d}:{minutes % 60:02d}:{second:02d}.{ticks:07d}Z"
+    return f"{shown}-{month:02d}-{day:02d}T{minutes // 60:02d}:{minutes % 60:02d}:"
 
 
 def from_text(text: str) -> int:

@@ -183,14 +183,16 @@ def build(parsed: Reparse) -> bytes:
     )
 
 
-def build_link(target: str, *, mount_point: bool) -> bytes:
+def build_link(target: str, *, mount_point: bool, as_written: bool = False) -> bytes:
     r"""The REPARSE_DATA_BUFFER of a link to ``target``, byte for byte as go-winio builds it.
 
-    A ``/`` in the target becomes ``\``. Absolute targets (``\\?\…``, ``\\server\…``, ``C:…``) get an NT name as
+    A ``/`` in the target becomes ``\``, as it does on the way out of a tar, unless it is to stay ``as_written``.
+    Absolute targets (``\\?\…``, ``\\server\…``, ``C:…``) get an NT name as
     substitute name; all others, also those with a leading ``\``, are relative. Raises FormatError (``malformed``) for
     a target that does not fit.
     """
-    target = target.replace("/", "\\")
+    if not as_written:
+        target = target.replace("/", "\\")
     relative = False
     if target.startswith("\\\\?\\"):
         substitute = _NT_PREFIX + target[4:]

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance.folders.failures import compare_error
+from tests.conformance.folders.restores import same_but_for_order
 from tests.conformance.folders.rules import Rules
-from wclayer.errors import WclayerError
+from wclayer.errors import FormatError, WclayerError
 from wclayer.formats.tar import Member, Members, SlabStream
 from wclayer.formats.tar.backuptar import AddOperation, _Import
-from wclayer.formats.volume.paths import clean, long_absolute
+from wclayer.formats.volume import UnsafePathError
+from wclayer.formats.volume.paths import base_of, clean, long_absolute
 from wclayer.ntfs.ea import ExtendedAttribute, decode_eas, encode_eas
 from wclayer.ntfs.names import decode_wtf8
 from wclayer.ntfs.reparse import IO_REPARSE_TAG_MOUNT_POINT, build_link, reference_target, tag_of
@@ -41,16 +43,27 @@ def run_codec(case: Path, item: dict[str, Any], rules: Rules) -> Iterator[str]:
             rules.use("crash-refused")
             if failure is None:
                 yield f"{index} ({task['kind']}): the reference crashes; ours gives {ours!r}"
+        elif theirs is None and (rule := _refused(task, expected, failure)):
+            rules.use(rule)
         elif difference := compare_error(failure, theirs, rules):
             yield f"{index} ({task['kind']}): {difference}"
         elif failure is None and ours != expected:
             yield f"{index} ({task['kind']}): ours {ours!r:.200}, expected {expected!r:.200}"
 
 
+def _refused(task: dict[str, Any], expected: Any, failure: WclayerError | None) -> str | None:
+    """The rule by which ours refuses what the reference answers, if there is one."""
+    if isinstance(failure, UnsafePathError) and task["kind"] == "longabs":
+        return "relative-refused" if expected["path"].endswith(base_of(clean(task["path"])).strip(".")) else None
+    if isinstance(failure, FormatError) and task["kind"] == "reparse-decode":
+        return "reparse-short-refused"
+    return None
+
+
 def _answer(task: dict[str, Any]) -> Any:
     kind = task["kind"]
     if kind == "reparse-encode":
-        return _text(build_link(task["target"], mount_point=task["mount"]))
+        return _text(build_link(task["target"], mount_point=task["mount"], as_written=True))
     if kind == "reparse-decode":
         buffer = base64.b64decode(task["bytes"])
         point = {"Target": reference_target(buffer), "IsMountPoint": tag_of(buffer) == IO_REPARSE_TAG_MOUNT_POINT}
@@ -98,7 +111,11 @@ def run_tar2bak(case: Path, item: dict[str, Any], rules: Rules) -> Iterator[str]
         return
     for index, (mine, theirs) in enumerate(zip(ours, expected["items"], strict=False)):
         for key, value in mine.items():
-            if theirs[key] != value:
+            if theirs[key] == value:
+                continue
+            if key == "stream" and same_but_for_order(base64.b64decode(value), base64.b64decode(theirs[key])):
+                rules.use("ea-order")
+            else:
                 yield f"entry {index}, {key}: ours {value!r:.200}, expected {theirs[key]!r:.200}"
     if failure is None and len(ours) != len(expected["items"]):
         yield f"{len(ours)} entries, expected {len(expected['items'])}"

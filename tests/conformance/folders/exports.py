@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,10 @@ from wclayer.model import Entry, Metadata
 from wclayer.ntfs.names import decode_wtf8, fold
 
 __all__ = ["run_bak2tar", "run_export"]
+
+_SPARSE = re.compile(r"unknown stream ID 9( after data)?$").search
+_SIZES = re.compile(r"write too long|mismatch between file size").search
+_CLAIMS = re.compile(r"backup stream \w+ claims \d+ bytes").search
 
 
 def run_export(case: Path, item: dict[str, Any], kind: str, rules: Rules) -> Iterator[str]:
@@ -72,15 +77,19 @@ def _compare(
             rules.use("trailing-blank-lines")
         else:
             yield "the reference crashes; ours should refuse it and does not"
-    elif wanted and wanted["text"].endswith("unknown stream ID 9"):
+    elif wanted and _SPARSE(wanted["text"]):
         if error is None:
             rules.use("sparse-exported")
             yield from _sparse_contents(volume, tar)
     elif not wanted and kind == "tombstones":
         rules.use("tombstones-strict")
-    elif not wanted and kind == "sidecar":
+    elif kind == "sidecar":
         rules.use("sidecar-refused")
-    elif not wanted and kind == "unexpected-eof":
+    elif not wanted and isinstance(error, FormatError) and "too short for its names" in error.message:
+        rules.use("reparse-short-refused")
+    elif isinstance(error, FormatError) and _CLAIMS(error.message):
+        rules.use("stream-size-refused")
+    elif _is_cut(error) and (not wanted or _SIZES(wanted["text"])):
         rules.use("truncated-noticed")
     elif difference := compare_error(error, wanted, rules):
         yield difference
@@ -92,9 +101,15 @@ def _compare(
         yield from _bytes(tar, reference)
 
 
+def _is_cut(error: WclayerError | None) -> bool:
+    return isinstance(error, FormatError) and error.kind == "unexpected-eof"
+
+
 def _ends_with_blank_lines(volume: Volume) -> bool:
-    text = (volume.root / TOMBSTONES).read_bytes().replace(b"\r", b"")
-    return text.endswith(b"\n\n") and b"\n\n" not in text.rstrip(b"\n")
+    lines = [
+        line.removesuffix(b"\r") for line in (volume.root / TOMBSTONES).read_bytes().removesuffix(b"\n").split(b"\n")
+    ]
+    return not lines[-1] and b"" not in lines[: len(lines) - next(n for n, line in enumerate(lines[::-1]) if line)]
 
 
 def _without_misspelt_tombstones(volume: Volume) -> bool:
@@ -159,15 +174,19 @@ def run_bak2tar(case: Path, item: dict[str, Any], rules: Rules) -> Iterator[str]
         wanted = expected.get("error")
         if isinstance(wanted, str):
             wanted = {"text": wanted, "errno": None}
-        if wanted and wanted["text"].endswith("unknown stream ID 9"):
+        if wanted and _SPARSE(wanted["text"]):
             if error is None:
                 rules.use("sparse-exported")
         elif wanted and wanted.get("stage") == "panic":
             rules.use("crash-refused")
             if error is None:
                 yield f"stream {index}: the reference crashes; ours does not refuse it"
-        elif not wanted and isinstance(error, FormatError) and error.kind == "unexpected-eof":
+        elif _is_cut(error) and (not wanted or _SIZES(wanted["text"])):
             rules.use("truncated-noticed")
+        elif not wanted and isinstance(error, FormatError) and "too short for its names" in error.message:
+            rules.use("reparse-short-refused")
+        elif isinstance(error, FormatError) and _CLAIMS(error.message):
+            rules.use("stream-size-refused")
         elif difference := compare_error(error, wanted, rules):
             yield f"stream {index}: {difference}"
         elif error is None:

@@ -19,8 +19,21 @@ REASONS = {
     "trailing-blank-lines": "blank lines at the end of tombstones.txt do no harm; the reference crashes",
     "tombstone-folder-case": "a deletion is placed in its folder however its line spells the folder; the reference "
     "loses it when the letters differ in case",
-    "link-name-normalised": "a hard link called ./Files/x is one below Files; the reference looks at its name unread",
+    "link-name-normalised": "the name of a hard link is cleaned before it is looked at: ./Files/x lies below Files, "
+    "Files/../x does not; the reference looks at the name unread",
+    "short-link-name": "a hard link with a name of one character is made; the reference gives Windows a buffer that is "
+    "two bytes too short for it",
     "sidecar-refused": "a folder whose name ends like a sidecar's is refused; the reference walks into it",
+    "last-entry-noticed": "the content of an entry that has no file is an error wherever it comes; the reference loses "
+    "that error when the tar ends there",
+    "files-reparse-refused": "a base layer whose Files is a reparse point is refused; the reference has it processed",
+    "backup-made-anew": "the copy of a boot file is a new file, whatever the layer has under its name; the reference "
+    "writes into that, through a link too",
+    "relative-refused": "a relative path has no long form here; the reference puts the current folder before it",
+    "ea-order": "the extended attributes of a file come in the order of the tar; in the reference in any order",
+    "reparse-short-refused": "a link whose names lie outside its buffer is refused; the reference reads what it finds",
+    "stream-size-refused": "a backup stream that claims 2^63 bytes or more, or a name of an odd length, is refused; "
+    "the reference takes it for less",
     "truncated-noticed": "a backup stream that ends within a name, an offset or an unread content is refused; the "
     "reference takes that for its end",
 }

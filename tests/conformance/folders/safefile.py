@@ -13,13 +13,14 @@ from tests.conformance.folders.rules import Rules
 from tests.conformance.folders.trees import load
 from wclayer.errors import WclayerError
 from wclayer.formats.volume import BackupRestore, BasicInfo, Manifest, Volume, VolumeError
-from wclayer.formats.volume.errors import ERROR_FILE_NOT_FOUND
+from wclayer.formats.volume.errors import ERROR_DIRECTORY, ERROR_FILE_NOT_FOUND, ERROR_PATH_NOT_FOUND
 from wclayer.ntfs.backup import BACKUP_REPARSE_DATA, BackupStreamWriter
 from wclayer.ntfs.reparse import build_link
 
 __all__ = ["run_safefile"]
 
 _OPEN_REPARSE_POINT = 0x200000
+_DIRECTORY_FILE = 1
 
 
 def run_safefile(case: Path, item: dict[str, Any], rules: Rules) -> Iterator[str]:
@@ -74,7 +75,7 @@ def _do(volume: Volume, outside: Path, task: dict[str, Any], *, real_links: bool
     elif op == "open":
         _open(volume, task)
     elif op == "link":
-        assert volume.link(volume, task["target"], path)
+        assert volume.link(volume, task["target"] or ".", path)
     elif op == "ensure":
         volume.ensure_not_reparse_point(path)
     elif op == "remove":
@@ -94,14 +95,18 @@ def _do(volume: Volume, outside: Path, task: dict[str, Any], *, real_links: bool
 
 
 def _open(volume: Volume, task: dict[str, Any]) -> None:
-    path = task["path"]
+    path, flags = task["path"] or ".", task.get("flags", 0)
+    if task["disp"] == 2 and flags & _DIRECTORY_FILE:
+        volume.mkdir(path)
+        return
     if task["disp"] == 2:
         node = volume.create(path)
         os.write(node.descriptor, task.get("data", "").encode())
         node.close()
         return
-    flags = task.get("flags", 0)
     status = volume.lstat(path, "open") if flags & _OPEN_REPARSE_POINT else volume.ensure_not_reparse_point(path)
+    if flags & _DIRECTORY_FILE and not status.is_directory:
+        raise VolumeError("open", path, ERROR_DIRECTORY)
     if task.get("data") and not status.is_directory:
         with open(volume.root / os.fsdecode(status.host), "r+b") as file:
             file.write(task["data"].encode())
@@ -114,6 +119,8 @@ def _make_link(volume: Volume, outside: Path, task: dict[str, Any], *, real: boo
     is_folder = os.path.isdir(host) or task["op"] == "raw-junction"
     if volume.exists(path):
         raise VolumeError("link", path, ERROR_FILE_NOT_FOUND)
+    if not beside.parent.is_dir():
+        raise VolumeError("link", path, ERROR_PATH_NOT_FOUND)
     if real:
         os.symlink(host, beside)
         volume.tree.removed(volume.lstat(""))

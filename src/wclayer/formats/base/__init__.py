@@ -1,7 +1,7 @@
 """The folder of a base layer: written, read, and made of a folder of files."""
 
 from wclayer.formats.base.convert import HIVE_NAMES, convert_to_base_layer
-from wclayer.formats.base.items import BaseFolderReader, BaseFolderWriter
+from wclayer.formats.base.items import BaseFolderReader, BaseFolderWriter, refuse_deletions
 from wclayer.formats.base.reader import BaseLayerReader
 from wclayer.formats.base.writer import BaseLayerWriter
 
@@ -12,4 +12,5 @@ __all__ = [
     "BaseLayerReader",
     "BaseLayerWriter",
     "convert_to_base_layer",
+    "refuse_deletions",
 ]

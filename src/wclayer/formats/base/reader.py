@@ -12,7 +12,9 @@ from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.transport.names import FILES, RECYCLE_BIN, UTILITY_VM, UTILITY_VM_FILES
 from wclayer.formats.transport.reader import EntryHead, LinkInfo, link_info_of
 from wclayer.formats.volume import Status, Volume, backup_pieces, read_function
+from wclayer.formats.volume.entries import plain_entry
 from wclayer.formats.volume.paths import is_below
+from wclayer.model import Entry
 from wclayer.ntfs.names import fold
 
 __all__ = ["BaseLayerReader"]
@@ -53,9 +55,10 @@ class BaseLayerReader:
             self._ended = True
             return None
         self.status = status
+        path = _called(status.path)
         self._pieces = backup_pieces(self.layer, status, security=True)
         self._read = read_function(self._pieces)
-        return EntryHead(status.path, status.size, status.basic)
+        return EntryHead(path, status.size, status.basic)
 
     def link_info(self) -> LinkInfo:
         """The names of the current entry's file. Raises UsageError when there is none."""
@@ -66,6 +69,12 @@ class BaseLayerReader:
     def read(self, count: int) -> bytes:
         """Up to ``count`` bytes of the backup stream of the current entry; ``b""`` at its end and without an entry."""
         return self._read(count)
+
+    def plain_entry(self, head: EntryHead, path: str, file_id: bytes | None) -> Entry | None:
+        """The current entry under the name ``path``, where that is all there is to it; None when it must be read."""
+        if self.status is None or head.basic is None:
+            return None
+        return plain_entry(self.layer, self.status, head.basic, path, file_id, to_the_end=False)
 
     def close(self) -> None:
         """Stop reading. Harmless when called twice."""
@@ -92,6 +101,16 @@ class BaseLayerReader:
         self.status = None
 
 
+def _called(path: str) -> str:
+    """``path`` with its top folders called what hcsshim calls them, however the layer spells them."""
+    if path.startswith((FILES, UTILITY_VM_FILES)):
+        return path
+    for known in (UTILITY_VM_FILES, UTILITY_VM, FILES):
+        if fold(path[: len(known)]) == fold(known) and path[len(known) : len(known) + 1] in ("", "\\"):
+            return known + path[len(known) :]
+    return path
+
+
 def _is_beside_files(status: Status) -> bool:
-    path = status.path
+    path = _called(status.path)
     return path not in (UTILITY_VM, UTILITY_VM_FILES) and not is_below(path, UTILITY_VM_FILES)

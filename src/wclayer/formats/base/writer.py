@@ -65,11 +65,17 @@ class BaseLayerWriter:
         current = self._current
         if current is None:
             raise UsageError("closed: there is no entry that takes data")
-        self._guard(lambda: current.write(data))
+        try:
+            current.write(data)
+        except WclayerError as error:
+            self._error = self._error or error
+            raise
 
     def close(self) -> None:
-        """Finish the layer. Raises the first error that there was, and then processes nothing."""
+        """Finish the layer. Raises the first error that there was, and then processes nothing; ever again."""
         if self._closed:
+            if self._error is not None:
+                raise self._error
             return
         if self._error is None:
             self._guard(self._end_entry)
@@ -77,6 +83,13 @@ class BaseLayerWriter:
         if self._error is not None:
             self.abandon()
             raise self._error
+        try:
+            self._finish()
+        except WclayerError as error:
+            self._error = error
+            raise
+
+    def _finish(self) -> None:
         layer = self.layer
         for folder in reversed(self.changed_folders):
             path = clean(folder.path)
@@ -113,15 +126,15 @@ class BaseLayerWriter:
             current.close()
 
     def _add(self, name: str, basic: BasicInfo) -> None:
-        if clean(name) == UTILITY_VM_FILES:
+        path = clean(name)
+        if path == UTILITY_VM_FILES:
             self.has_utility_vm = True
         is_directory = bool(basic.attributes & FILE_ATTRIBUTE_DIRECTORY)
         if is_directory:
             self.changed_folders.append(ChangedFolder(name, basic))
-            self.layer.mkdir(name)
-            node = self.layer.open_folder(name)
+            node = self.layer.make_folder(path)
         else:
-            node = self.layer.create(name)
+            node = self.layer.create(path)
         self._begin(node, basic)
 
     def _begin(self, node: OpenNode, basic: BasicInfo) -> None:

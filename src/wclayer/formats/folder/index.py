@@ -38,11 +38,13 @@ from wclayer.ntfs.names import encode_wtf8, fold
 __all__ = ["LayerIndex"]
 
 _MAX_DEPTH = 1 << 14  # a path of 32767 characters has at most that many names
-_CACHED = 1 << 13
 _CACHED_BYTES = 4 << 20
+_CACHED_EACH = 256  # what a path costs in a cache besides its characters
 
 _SELECT = " ".join(("SELECT", ENTRY_COLUMNS, "FROM entry "))
 _SELECT_NAMED = " ".join((_SELECT, "WHERE parent = ? AND key = ? ORDER BY id"))
+_SELECT_CHILDREN = " ".join((_SELECT, "WHERE parent = ? ORDER BY key, id"))
+_SELECT_FOLDERS = "SELECT id, name FROM entry WHERE parent = ? AND key = ? AND kind IN (?, ?) ORDER BY id"
 _SELECT_ALIKE = " ".join((_SELECT, "WHERE key = ? AND parent IN (SELECT value FROM json_each(?)) ORDER BY id"))
 _MENTIONED = (
     "WITH RECURSIVE mentioned(id, parent) AS (SELECT id, parent FROM entry WHERE kind = ?"
@@ -73,6 +75,7 @@ class LayerIndex:
         self._paths: dict[int, tuple[str, bytes]] = {0: ("", b"")}
         self._paths_bytes = 0
         self._walked: dict[str, list[tuple[int, str]]] = {}
+        self._walked_bytes = 0
         self._security: dict[int, bytes] = {}
         self._security_bytes = 0
 
@@ -188,7 +191,7 @@ class LayerIndex:
     def children(self, folder: Node | None = None) -> list[Node]:
         """The entries in ``folder`` (None: the top of the layer), tombstones too, in folded order."""
         number, path = (folder.id, folder.path) if folder else (0, "")
-        return [Node(self, row, path) for row in self.rows(_SELECT + "WHERE parent = ? ORDER BY key, id", (number,))]
+        return [Node(self, row, path) for row in self.fetch(_SELECT_CHILDREN, (number,))]
 
     @cached_property
     def ghosts(self) -> frozenset[int]:
@@ -331,21 +334,33 @@ class LayerIndex:
             return [(0, "")]
         known = self._walked.get(path)
         if known is None:
-            folders = [(0, "")]
-            for name in path.split("/"):
-                key = encode_name(fold(name))
-                folders = [
-                    (row[0], f"{folder}/{decode_name(row[1])}" if folder else decode_name(row[1]))
-                    for number, folder in folders
-                    for row in self.rows(
-                        "SELECT id, name FROM entry WHERE parent = ? AND key = ? AND kind IN (?, ?) ORDER BY id",
-                        (number, key, FOLDER, SYNTHESISED),
-                    )
-                ]
-            if len(self._walked) >= _CACHED:
-                self._walked.clear()
-            known = self._walked[path] = folders
+            above, _, name = path.rpartition("/")
+            folders = self._walked.get(above)
+            if folders is None:
+                folders = [(0, "")]
+                for part in above.split("/") if above else ():
+                    folders = self._entered(folders, part)
+                self._remember(above, folders)
+            known = self._entered(folders, name)
+            self._remember(path, known)
         return known
+
+    def _entered(self, folders: list[tuple[int, str]], name: str) -> list[tuple[int, str]]:
+        """The folders that Windows takes for ``name`` in any of ``folders``."""
+        key = encode_name(fold(name))
+        return [
+            (row[0], f"{folder}/{decode_name(row[1])}" if folder else decode_name(row[1]))
+            for number, folder in folders
+            for row in self.fetch(_SELECT_FOLDERS, (number, key, FOLDER, SYNTHESISED))
+        ]
+
+    def _remember(self, path: str, folders: list[tuple[int, str]]) -> None:
+        size = _CACHED_EACH + 2 * len(path)
+        self._walked_bytes += size
+        if self._walked_bytes > _CACHED_BYTES:
+            self._walked = {}
+            self._walked_bytes = size
+        self._walked[path] = folders
 
 
 def connect(path: Path) -> sqlite3.Connection:

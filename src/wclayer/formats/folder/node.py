@@ -120,6 +120,14 @@ class Node:
         return decode_time(self._row[9])
 
     @property
+    def reparse(self) -> bytes | None:
+        """The whole reparse buffer, None when there is none."""
+        value = self._row[13]
+        if value is None or isinstance(value, bytes):
+            return value
+        raise self._damaged("reparse buffer")
+
+    @property
     def ranges(self) -> Ranges | None:
         """The allocated ranges of a sparse main stream, None for a dense one."""
         return decode_ranges(self._row[15], self.size)
@@ -161,9 +169,9 @@ class Node:
     def metadata(self) -> Metadata:
         """What NTFS keeps about it; of a link the times and attributes that the source gave for this name."""
         row = self._row
-        extended, reparse = row[12], row[13]
-        if not ((extended is None or isinstance(extended, bytes)) and (reparse is None or isinstance(reparse, bytes))):
-            raise self._damaged("extended attributes or reparse buffer")
+        extended = row[12]
+        if not (extended is None or isinstance(extended, bytes)):
+            raise self._damaged("extended attributes")
         return Metadata(
             self.attributes,
             decode_time(row[7]),
@@ -172,7 +180,7 @@ class Node:
             decode_time(row[10]),
             None if row[11] is None else self.index.security_descriptor(row[11]),
             () if extended is None else decode_eas(extended),
-            reparse,
+            self.reparse,
         )
 
     def _damaged(self, what: str) -> FormatError:

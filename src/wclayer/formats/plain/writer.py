@@ -10,9 +10,10 @@ import os
 from io import BufferedWriter, FileIO
 from pathlib import Path
 
-from wclayer.errors import UnsafeEntryError, UsageError
+from wclayer.errors import LimitError, UnsafeEntryError, UsageError
 from wclayer.formats.folder.content import host_leaf, host_times, host_wants_escape, write_stream
 from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, store_error
+from wclayer.formats.folder.index_builder import MAX_DEPTH
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.plain.lines import METADATA, SCHEMA, STREAMS, DescriptorTexts, encode_item
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Stream, Tombstone, Transaction
@@ -58,6 +59,10 @@ class PlainFolderWriter(Transaction):
         except OSError as error:
             self._state = "broken"
             raise store_error(error, "cannot write", encode_wtf8(item.path), str(self.path)) from error
+        except UnsafeEntryError as error:
+            self._state = "broken"
+            error.path = item.path
+            raise
         except BaseException:
             self._state = "broken"
             raise
@@ -87,7 +92,7 @@ class PlainFolderWriter(Transaction):
             return
         self._state = "aborted"
         if not self._lines.closed:
-            self._lines.detach().close()
+            self._lines.raw.close()  # what is gathered is not wanted any more, nor could a full disk take it
         self._door.close()
         self._staging.discard()
 
@@ -98,6 +103,8 @@ class PlainFolderWriter(Transaction):
     # ------------------------------------------------------------------ the kinds of item
 
     def _take(self, item: LayerItem) -> None:
+        if item.path.count("/") >= MAX_DEPTH:
+            raise LimitError(f"the path has more than {MAX_DEPTH} components", path=item.path)
         if isinstance(item, Tombstone):
             self._lines.write(encode_item(item, self._texts))
         elif isinstance(item, AlternateStream):
@@ -168,6 +175,16 @@ class PlainFolderWriter(Transaction):
         known = self._folders.get(path)
         if known is not None:
             return known
+        missing = [path]
+        while (above := missing[-1].rpartition("/")[0]) not in self._folders:
+            if above in self._files:
+                raise UnsafeEntryError(f"it lies below {above}, which is no folder", path=path)
+            missing.append(above)
+        for folder in reversed(missing):
+            known = self._make_one(folder)
+        return known or b""
+
+    def _make_one(self, path: str) -> bytes:
         parent, leaf = self._place(path)
         try:
             self._door.make_directory(parent, leaf)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from struct import Struct
 from typing import TypeAlias
 
@@ -20,6 +21,8 @@ from wclayer.formats.tar.reader import (
     CREATION_TIME,
     FILEATTR,
     MOUNTPOINT,
+    RAWSD,
+    XATTR,
     extended_attributes,
     parse_attributes,
     security_descriptor,
@@ -36,6 +39,7 @@ __all__ = ["AddOperation", "BackupSource", "LinkOperation", "RemoveOperation", "
 
 _SPARSE = backup.STREAM_SPARSE_ATTRIBUTE
 _MAX_METADATA = 1 << 20
+_USUAL = 1 << 12
 _ZEROS = bytes(1 << 16)
 _LINK_HEAD = Struct("<IHHHHHH")
 _SHORT_TARGET = 1024
@@ -311,6 +315,18 @@ def _link(target: str, *, mount_point: bool) -> bytes:
     return head + short[_LINK_HEAD.size : names] + nt_name + print_name
 
 
+@lru_cache(maxsize=1024)
+def _usual_descriptor(raw: bytes) -> bytes | None:
+    """The descriptor of a ``MSWINDOWS.rawsd``: a layer has few different ones."""
+    return security_descriptor({RAWSD: raw})
+
+
+@lru_cache(maxsize=256)
+def _usual_attributes(records: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """The buffer of the extended attributes in these records: the files of a package have the same ones."""
+    return encode_eas(extended_attributes(dict(records)), keep_flags=False)
+
+
 class _Import:
     """One file on its way: its own member, and the stream members behind it."""
 
@@ -349,19 +365,20 @@ class _Import:
         self.done = True
         member, pax = self.member, self.member.pax
         out = backup.BackupStreamWriter(write)
-        descriptor = security_descriptor(pax)
+        raw = pax.get(RAWSD)
+        descriptor = _usual_descriptor(raw) if raw and len(raw) <= _USUAL else security_descriptor(pax)
         if descriptor:
-            out.header(backup.BACKUP_SECURITY_DATA, len(descriptor))
-            out.write(descriptor)
-        attributes = encode_eas(extended_attributes(pax), keep_flags=False)
-        if attributes:
-            out.header(backup.BACKUP_EA_DATA, len(attributes))
-            out.write(attributes)
+            out.stream(backup.BACKUP_SECURITY_DATA, descriptor)
+        records = tuple([(key, pax[key]) for key in pax if key.startswith(XATTR)])
+        if records:
+            few = sum([len(value) for _key, value in records]) <= _USUAL
+            attributes = (_usual_attributes if few else _usual_attributes.__wrapped__)(records)
+            if attributes:
+                out.stream(backup.BACKUP_EA_DATA, attributes)
         if member.type == _SYMLINK:
             target = decode_strict_utf8(member.linkname).replace("/", "\\")
             reparse = _link(target, mount_point=MOUNTPOINT in pax)
-            out.header(backup.BACKUP_REPARSE_DATA, len(reparse))
-            out.write(reparse)
+            out.stream(backup.BACKUP_REPARSE_DATA, reparse)
         if member.type == _FILE:
             out.header(backup.BACKUP_DATA, member.size)
             self.body(member, out)

@@ -28,7 +28,22 @@ ProcessUtilityImage = Callable[[Volume], None]
 def commit_layer(
     writer: LegacyLayerWriter, import_layer: ImportLayer, process_utility_image: ProcessUtilityImage
 ) -> None:
-    """Finish the layer of ``writer``. Raises what a step raises; nothing after that step is done then."""
+    """Finish the layer of ``writer``. Raises what a step raises; nothing after that step is done then.
+
+    Called again it does nothing, or raises the first error again: half a layer is never gone on with.
+    """
+    if writer.committed is None:
+        try:
+            _commit(writer, import_layer, process_utility_image)
+        except BaseException as error:
+            writer.committed = error
+            raise
+        writer.committed = True
+    elif isinstance(writer.committed, BaseException):
+        raise writer.committed
+
+
+def _commit(writer: LegacyLayerWriter, import_layer: ImportLayer, process_utility_image: ProcessUtilityImage) -> None:
     writer.close()
     layer = writer.layer
     import_layer(layer, writer.transport, writer.parents)

@@ -33,9 +33,14 @@ class EntryFile(Protocol):
 
 
 class BlobFile:
-    """A blob: the attribute word and the backup stream, verbatim."""
+    """A blob: the attribute word and the backup stream, verbatim.
+
+    ``whole`` is all of a small one once it is closed, None for one of which parts were on the disk before.
+    """
 
     def __init__(self, node: OpenNode, attributes: int) -> None:
+        self.whole: bytearray | None = None
+        self._is_begun = False
         self._node = node
         self._buffer = bytearray(_ATTRIBUTES.pack(attributes & 0xFFFFFFFF))
 
@@ -52,6 +57,8 @@ class BlobFile:
     def close(self) -> None:
         """Write the rest and close. Raises StoreError."""
         try:
+            if not self._is_begun:
+                self.whole = self._buffer
             self._flush()
             self._node.close()
         finally:
@@ -67,6 +74,7 @@ class BlobFile:
             self._put(memoryview(buffer))
 
     def _put(self, rest: memoryview) -> None:
+        self._is_begun = True
         try:
             while rest:
                 rest = rest[os.write(self._node.descriptor, rest) :]
@@ -75,20 +83,24 @@ class BlobFile:
 
 
 class RestoredFile:
-    """A file that the backup stream is restored to, as BackupWrite does; ``buffered`` gathers small pieces first."""
+    """A file that the backup stream is restored to, as BackupWrite does; ``buffered`` gathers small pieces first.
 
-    def __init__(self, node: OpenNode, *, security: bool, buffered: bool = True) -> None:
+    ``observed`` is that of :class:`BackupRestore`.
+    """
+
+    def __init__(self, node: OpenNode, *, security: bool, buffered: bool = True, observed: bool = True) -> None:
         self._node = node
-        self._restore = BackupRestore(node, security=security)
+        self._restore = BackupRestore(node, security=security, observed=observed)
         self._most = _BUFFER if buffered else 0
         self._buffer = bytearray()
 
     def write(self, data: Buffer) -> None:
         """Take a piece. Raises what :class:`BackupRestore` raises."""
-        if len(self._buffer) + len(data) < self._most:
-            self._buffer += data
-            return
-        self._flush()
+        if self._most:
+            if len(self._buffer) + len(data) < self._most:
+                self._buffer += data
+                return
+            self._flush()
         self._restore.write(data)
 
     def _flush(self) -> None:

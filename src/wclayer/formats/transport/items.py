@@ -12,30 +12,27 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wclayer.errors import FormatError, StoreError, UnsupportedError, UsageError, WclayerError
+from wclayer.errors import FormatError, LimitError, UnsafeEntryError, UnsupportedError, UsageError, WclayerError
 from wclayer.formats.folder.door import store_error
+from wclayer.formats.folder.index_builder import MAX_DEPTH
 from wclayer.formats.folder.staging import Staging
-from wclayer.formats.tar.backuptar import backup_items
 from wclayer.formats.tar.reader import Policy
 from wclayer.formats.transport.blobs import blob_items
 from wclayer.formats.transport.names import FILES, HIVES, SIDECAR, TOMBSTONES, UTILITY_VM
-from wclayer.formats.transport.pour import source_of
-from wclayer.formats.transport.reader import LegacyLayerReader
+from wclayer.formats.transport.plain_blobs import blob_stream
+from wclayer.formats.transport.pour import current_items
+from wclayer.formats.transport.publish import manifest_beside, publish_transport, refuse_foreign_manifest
+from wclayer.formats.transport.reader import LegacyLayerReader, open_blob
 from wclayer.formats.transport.tombstones import tombstone_lines
 from wclayer.formats.transport.writer import LegacyLayerWriter
-from wclayer.formats.volume import BasicInfo, Manifest, Volume
-from wclayer.formats.volume.items import basic_of, volume_items, write_alternate, write_streams
-from wclayer.formats.volume.paths import is_below
+from wclayer.formats.volume import BasicInfo, Manifest, Status, Volume, VolumeError
+from wclayer.formats.volume.items import basic_of, metadata_of, volume_items, write_alternate, write_streams
+from wclayer.formats.volume.paths import is_below, place_in_walk
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Tombstone, Transaction
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY
-from wclayer.ntfs.names import encode_wtf8
+from wclayer.ntfs.names import fold
 
 __all__ = ["TransportFolderReader", "TransportFolderWriter", "manifest_beside", "open_transport_folder"]
-
-
-def manifest_beside(folder: Path) -> Path:
-    """Where the manifest of a transport folder lies: beside it, under its name and ``.ntfs``."""
-    return folder.with_name(f"{folder.name}.ntfs")
 
 
 def open_transport_folder(folder: Path, notices: Notices | None = None) -> Volume:
@@ -71,7 +68,7 @@ class TransportFolderReader:
                     if not self._faithful:
                         info = reader.link_info()
                         file_id = info.file_id if info.links > 1 else None
-                        yield from backup_items(source_of(reader, head, head.basic, path, file_id))
+                        yield from current_items(reader, head, head.basic, path, file_id)
                     else:
                         yield from self._everything(volume, reader, path)
                 except WclayerError as error:
@@ -85,7 +82,17 @@ class TransportFolderReader:
         if status is None:
             raise UsageError("no current file")
         if is_below(status.path, FILES):
-            yield from blob_items(volume, status, reader.blob_status(), path)
+            blob, found = reader.blob_status(), reader.plain_blob
+            if found is None:
+                yield from blob_items(volume, status, blob, path)
+                return
+            metadata = metadata_of(blob.basic)
+            metadata.attributes = found.attributes
+            metadata.security_descriptor, metadata.reparse = found.security_descriptor, found.reparse
+            metadata.extended_attributes = found.extended_attributes
+            data = blob_stream(volume, blob, found, path)
+            file_id = blob.file_id if blob.links > 1 else None
+            yield Entry(path, metadata, is_directory=status.is_directory, data=data, file_id=file_id)
         elif status.path in (FILES, HIVES) and volume.exists(status.path + SIDECAR):
             yield from blob_items(volume, status, volume.lstat(status.path + SIDECAR), path)
         else:
@@ -96,25 +103,37 @@ class TransportFolderWriter(Transaction):
     """Writes layer items as the transport folder ``destination``, which appears with :meth:`commit`, whole.
 
     What such a folder cannot hold is refused, or given up with a notice: a utility VM and links to files of a parent
-    (UnsupportedError), descriptors and attributes of hives (``hive-security``, ``hive-attributes``). ``destination``
-    must not exist, or be empty.
+    (UnsupportedError), descriptors and attributes of hives (``hive-security``, ``hive-attributes``). Entries in each
+    other's way raise UnsafeEntryError. ``destination`` must not exist, or be empty.
     """
 
     def __init__(self, destination: Path, *, notices: Notices | None = None) -> None:
         self.notices = Notices() if notices is None else notices
         self.path = destination.absolute()
+        refuse_foreign_manifest(self.path)
         self._staging = Staging(self.path)
         self._state = "open"
         folder = self._staging.path / "transport"
         try:
             folder.mkdir()
             self._manifest = Manifest(self._staging.path / "manifest")
-            self._volume = Volume(folder, self._manifest, label=str(self.path), notices=self.notices)
-        except BaseException:
+            try:
+                self._volume = Volume(folder, self._manifest, label=str(self.path), notices=self.notices)
+            except BaseException:
+                self._manifest.close(commit=False)
+                raise
+        except OSError as error:
             self._staging.discard()
+            raise store_error(error, "cannot make the folder", os.fsencode(self.path), "") from error
+        except BaseException as error:
+            self._staging.discard()
+            if isinstance(error, WclayerError):
+                error.locate(layer=str(self.path))
             raise
         self._writer = LegacyLayerWriter(self._volume, self._volume, ())
         self._owner = ""
+        self._streams: set[str] = set()
+        self._reparse_points: set[str] = set()
         self._last_parent = ""
         self._last_place: list[bytes] = []
         self._order_lost = False
@@ -126,8 +145,11 @@ class TransportFolderWriter(Transaction):
         self._state = "broken"
         try:
             self._write(item)
+        except VolumeError as error:
+            raise self._refused(error, item.path) from error
         except WclayerError as error:
-            raise error.locate(layer=str(self.path), path=item.path) from None
+            error.path = item.path
+            raise error.locate(layer=str(self.path)) from None
         self._state = "open"
 
     def commit(self) -> None:
@@ -135,8 +157,10 @@ class TransportFolderWriter(Transaction):
         try:
             self._refuse_unless_open()
             self._finish()
-        except BaseException:
+        except BaseException as error:
             self.abort()
+            if isinstance(error, WclayerError):
+                error.locate(layer=str(self.path))
             raise
         self._state = "committed"
 
@@ -157,7 +181,13 @@ class TransportFolderWriter(Transaction):
         if self._state != "open":
             raise UsageError(f"the writer of {self.path} is {self._state}")
 
+    def _refused(self, error: VolumeError, path: str) -> UnsafeEntryError:
+        """The same as an error of the layer: the folder is new, so nothing but the layer itself can be in the way."""
+        return UnsafeEntryError(error.message, layer=str(self.path), path=path)
+
     def _write(self, item: LayerItem) -> None:
+        if item.path.count("/") >= MAX_DEPTH:
+            raise LimitError(f"the path has more than {MAX_DEPTH} components")
         path = item.path.replace("/", "\\")
         if path == UTILITY_VM or is_below(path, UTILITY_VM):
             raise UnsupportedError("a transport folder cannot hold a utility VM", hint="convert to another format")
@@ -168,6 +198,9 @@ class TransportFolderWriter(Transaction):
         elif isinstance(item, AlternateStream):
             if item.path != self._owner:
                 raise UnsupportedError("a transport folder cannot take a stream apart from its file")
+            if fold(item.name) in self._streams:
+                raise UnsafeEntryError(f"the stream {item.name} comes twice")
+            self._streams.add(fold(item.name))
             write_alternate(item, self._writer.write)
         elif isinstance(item, HardLink):
             self._owner = ""
@@ -179,6 +212,10 @@ class TransportFolderWriter(Transaction):
             self._owner = ""
             if is_below(path, FILES):
                 self._make_folders(path)
+                if not self._volume.lstat(path.rpartition("\\")[0]).is_directory:
+                    raise UnsafeEntryError("it lies below something other than a folder")
+                self._refuse_below_reparse_point(path)
+            self._look_at_order(path, is_deletion=True)
             self._writer.remove(path)
 
     def _make_folders(self, path: str) -> None:
@@ -187,17 +224,21 @@ class TransportFolderWriter(Transaction):
         if not parent or parent == self._last_parent:
             return
         if not self._volume.exists(parent):
-            self._make_folders(parent)
-            self.notices.add(
-                "folder-implied", parent, "the layer has no such folder, only something in it; it was made"
-            )
-            self._writer.add(parent, BasicInfo(FILE_ATTRIBUTE_DIRECTORY, 0, 0, 0, 0))
-            self._manifest.imply(parent)
-            self._owner = ""
+            parts = parent.split("\\")
+            for depth in range(1, len(parts) + 1):
+                self._make_folder("\\".join(parts[:depth]))
         self._last_parent = parent
 
-    def _look_at_order(self, path: str) -> None:
-        place = encode_wtf8(path).split(b"\\")
+    def _make_folder(self, path: str) -> None:
+        if self._volume.exists(path):
+            return
+        self.notices.add("folder-implied", path, "the layer has no such folder, only something in it; it was made")
+        self._writer.add(path, BasicInfo(FILE_ATTRIBUTE_DIRECTORY, 0, 0, 0, 0))
+        self._manifest.imply(path)
+        self._owner = ""
+
+    def _look_at_order(self, path: str, *, is_deletion: bool = False) -> None:
+        place = place_in_walk(path, is_deletion=is_deletion)
         if place < self._last_place and not self._order_lost:
             self._order_lost = True
             self.notices.add("order-lost", path, "a transport folder has its entries in byte order, the source has not")
@@ -217,8 +258,13 @@ class TransportFolderWriter(Transaction):
         self._writer.add(path, basic)
         write_streams(entry, self._writer.write)
         self._owner = entry.path
+        self._streams = set()
+        if metadata.reparse is not None:
+            self._reparse_points.add(fold(path))
 
     def _link(self, path: str, target: str) -> None:
+        if fold(target) in self._reparse_points:
+            raise UnsafeEntryError(f"it is a hard link to {target}, which is a reparse point")
         try:
             self._writer.add_link(path, target)
         except FormatError as error:
@@ -232,28 +278,42 @@ class TransportFolderWriter(Transaction):
         writer, volume = self._writer, self._volume
         writer.close()
         for link in writer.pending_links:
-            if not volume.link(volume, link.target, link.path):
+            try:
+                self._refuse_below_reparse_point(link.path)
+                linked = volume.link(volume, link.target, link.path)
+            except VolumeError as error:
+                raise self._refused(error, link.path.replace("\\", "/")) from error
+            if not linked:
                 raise UnsupportedError("the file system cannot make another name of a blob", path=link.path)
-            said = self._link_times[link.path]
-            if volume.lstat(link.target).basic[1:] != said[1:]:
-                self.notices.add("link-times", link.path, "a link has the times of its file; the source has others")
+            self._tell_link_losses(link.path, volume.lstat(link.target))
         node = volume.create(TOMBSTONES)
         try:
-            for line in tombstone_lines(path.removeprefix(f"{FILES}\\") for path in writer.tombstones):
-                os.write(node.descriptor, line)
+            with open(node.descriptor, "wb", closefd=False) as file:
+                file.writelines(tombstone_lines(path.removeprefix(f"{FILES}\\") for path in writer.tombstones))
             node.close()
         except OSError as error:
             raise store_error(error, "cannot write", node.host, volume.label) from error
         finally:
             node.abandon()
         volume.close()
-        self._publish()
-
-    def _publish(self) -> None:
-        staged = self._staging.path
-        try:
-            os.replace(staged / "manifest", manifest_beside(self.path))
-            os.rename(staged / "transport", self.path)
-        except OSError as error:
-            raise StoreError(f"cannot rename to {self.path}: {error.strerror}") from error
+        publish_transport(self._staging.path / "transport", self._staging.path / "manifest", self.path)
         self._staging.discard()
+
+    def _refuse_below_reparse_point(self, path: str) -> None:
+        """A folder that is a reparse point has its placeholder back now, which nothing may be put into."""
+        above = fold(path)
+        while self._reparse_points and (above := above.rpartition("\\")[0]):
+            if above in self._reparse_points:
+                raise UnsafeEntryError(
+                    "it lies below a reparse point", layer=str(self.path), path=path.replace("\\", "/")
+                )
+
+    def _tell_link_losses(self, path: str, blob: Status) -> None:
+        """Tell what the source says of a link and not of its file, which is all that is kept."""
+        said = self._link_times[path]
+        if blob.basic[1:] != said[1:]:
+            self.notices.add("link-times", path, "a link has the times of its file; the source has others")
+        descriptor, attributes = open_blob(self._volume, blob)
+        os.close(descriptor)
+        if attributes != said.attributes:
+            self.notices.add("link-attributes", path, "a link has the attributes of its file; the source has others")

@@ -47,21 +47,22 @@ def import_layer(layer: Volume, transport: Volume, parents: Sequence[Volume] = (
         layer.observer = observer
 
 
-def export_layer(layer: Volume, transport: Volume) -> None:
+def export_layer(layer: Volume, transport: Volume, *, below_files: bool = True) -> None:
     """Write what the folder ``layer`` changes of its parents into the empty folder ``transport``.
 
     The utility VM is not part of a transport folder; that it is left out is a notice. Names of one file stay such.
+    Without ``below_files`` only the folder ``Files`` itself is written and nothing that is in it.
     """
     for top in (FILES, HIVES):
-        for status in layer.walk(top):
+        for status in layer.walk(top) if below_files or top != FILES else (layer.lstat(top),):
             _export_one(layer, transport, status)
     if layer.exists(UTILITY_VM):
         layer.notices.add("utility-vm-left-out", UTILITY_VM, "a transport folder holds no utility VM")
     deleted = layer.manifest.tombstones() if layer.manifest is not None else []
     node = transport.create(TOMBSTONES)
     try:
-        for line in tombstone_lines(path[len(FILES) + 1 :] for path in deleted):
-            os.write(node.descriptor, line)
+        with open(node.descriptor, "wb", closefd=False) as file:
+            file.writelines(tombstone_lines(path[len(FILES) + 1 :] for path in deleted))
         node.close()
     except OSError as error:
         raise store_error(error, "cannot write", node.host, transport.label) from error
@@ -103,7 +104,7 @@ def _is_no_entry(status: Status) -> bool:
     if not status.is_directory:
         return status.path == TOMBSTONES or is_sidecar(status.path)
     if is_sidecar(status.path):
-        raise FormatError(f"a folder whose name ends in {SIDECAR}", kind="transport", path=status.path)
+        raise FormatError(f"a folder whose name ends in {SIDECAR}", kind="sidecar", path=status.path)
     return False
 
 

@@ -7,7 +7,7 @@ On the way out files of several names become one entry and hard links to it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from wclayer.errors import WclayerError
@@ -18,11 +18,12 @@ from wclayer.formats.tar.writer import TarLayerWriter
 from wclayer.formats.transport.files import RestoredFile
 from wclayer.formats.transport.reader import EntryHead, LegacyLayerReader, LinkInfo
 from wclayer.formats.volume import BasicInfo, Volume, VolumeError
-from wclayer.model import Buffer, Metadata, Tombstone
+from wclayer.formats.volume.errors import ERROR_ACCESS_DENIED
+from wclayer.model import Buffer, Entry, LayerItem, Metadata, Tombstone
 from wclayer.ntfs.filetime import ABSENT_IN_REFERENCE
 from wclayer.ntfs.names import decode_wtf8
 
-__all__ = ["LayerSource", "LayerTarget", "pour_layer", "pour_tar", "source_of"]
+__all__ = ["LayerSource", "LayerTarget", "current_items", "pour_layer", "pour_tar", "source_of"]
 
 
 class LayerTarget(Protocol):
@@ -56,6 +57,9 @@ class LayerSource(Protocol):
 
     def read(self, count: int) -> bytes:
         """A piece of its backup stream."""
+
+    def plain_entry(self, head: EntryHead, path: str, file_id: bytes | None) -> Entry | None:
+        """The whole entry, where nothing of its backup stream has to be read to know it."""
 
 
 def pour_tar(
@@ -102,11 +106,11 @@ def _basic(operation: AddOperation, *, faithful: bool) -> BasicInfo:
 def _save(operation: AddOperation, writer: LayerTarget) -> None:
     """Hand the stream to the writer and, without its security, to a new file in the layer's folder."""
     layer, leaf = writer.layer, operation.copy_as or ""
-    try:
+    if layer.exists(leaf):
+        if layer.lstat(leaf).is_directory:
+            # A folder of that name is the layer's own and stays.
+            raise VolumeError("open", leaf, ERROR_ACCESS_DENIED, where=layer.label, reason="it is a folder")
         layer.remove(leaf)
-    except VolumeError as error:
-        if not error.is_missing:
-            raise
     copy = RestoredFile(layer.create(leaf), security=False, buffered=False)
 
     def both(data: Buffer) -> None:
@@ -134,8 +138,16 @@ def pour_layer(reader: LayerSource, tar: TarLayerWriter, *, hard_links: bool = T
         info = reader.link_info()
         # As in hcsshim the file alone counts, not the volume it lies on.
         file_id = info.file_id if hard_links and info.links > 1 else None
-        for item in backup_items(source_of(reader, head, head.basic, path, file_id)):
+        for item in current_items(reader, head, head.basic, path, file_id):
             tar.write(item)
+
+
+def current_items(
+    reader: LayerSource, head: EntryHead, basic: BasicInfo, path: str, file_id: bytes | None
+) -> Iterable[LayerItem]:
+    """The current entry of ``reader`` and its streams, each to be read before the next is asked for."""
+    entry = reader.plain_entry(head, path, file_id)
+    return backup_items(source_of(reader, head, basic, path, file_id)) if entry is None else (entry,)
 
 
 def source_of(reader: LayerSource, head: EntryHead, basic: BasicInfo, path: str, file_id: bytes | None) -> BackupSource:

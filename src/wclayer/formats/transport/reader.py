@@ -8,10 +8,10 @@ the deletions in a folder follow it at once. What an entry says of itself depend
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import NamedTuple
 
-from wclayer.errors import FormatError, IntegrityError, UsageError, WclayerError
+from wclayer.errors import FormatError, IntegrityError, UnsafeEntryError, UsageError, WclayerError
 from wclayer.formats.folder.door import store_error
 from wclayer.formats.transport.names import (
     ATTRIBUTES_SIZE,
@@ -24,16 +24,19 @@ from wclayer.formats.transport.names import (
     is_blob,
     is_sidecar,
 )
+from wclayer.formats.transport.plain_blobs import PlainBlob, blob_stream, plain_blob
 from wclayer.formats.transport.tombstones import parse_tombstones
 from wclayer.formats.volume import BasicInfo, Status, Volume, VolumeError, backup_pieces, read_function
+from wclayer.formats.volume.entries import described_entry
 from wclayer.formats.volume.errors import ERROR_FILE_NOT_FOUND
+from wclayer.model import Entry
 from wclayer.ntfs.backup import BACKUP_DATA, STREAM_SPARSE_ATTRIBUTE, BackupStreamReader
 from wclayer.ntfs.backup_sparse import stream_layout
 from wclayer.ntfs.names import fold
 
-__all__ = ["EntryHead", "LegacyLayerReader", "LinkInfo", "blob_size", "link_info_of", "open_blob"]
+__all__ = ["RECYCLE_BIN_FOLD", "EntryHead", "LegacyLayerReader", "LinkInfo", "blob_size", "link_info_of", "open_blob"]
 
-_RECYCLE_BIN = fold(RECYCLE_BIN)
+RECYCLE_BIN_FOLD = fold(RECYCLE_BIN)
 _MAX_TOMBSTONES = 1 << 22
 
 
@@ -80,6 +83,8 @@ class LegacyLayerReader:
         self._ended: WclayerError | bool = False
         self._closed = False
         self._blob: int | None = None
+        self._blob_status: Status | None = None
+        self.plain_blob: PlainBlob | None = None
         self._read = read_function(iter(()))
         self._plain: Generator[bytes, None, None] | None = None
 
@@ -115,7 +120,7 @@ class LegacyLayerReader:
             raise UsageError("no current file")
         identity = self.status.file_id
         return LinkInfo(
-            self._opened_status(self.status).links,
+            self.blob_status().links,
             int.from_bytes(identity[:8], "little"),
             identity[8:].ljust(16, b"\0"),
         )
@@ -124,7 +129,17 @@ class LegacyLayerReader:
         """The file that describes the current entry. Raises UsageError when there is none."""
         if self.status is None:
             raise UsageError("no current file")
-        return self._opened_status(self.status)
+        return self._blob_status or self._opened_status(self.status)
+
+    def plain_entry(self, head: EntryHead, path: str, file_id: bytes | None) -> Entry | None:
+        """The current entry under the name ``path``, where its blob is a plain one; None when it must be read."""
+        found = self.plain_blob
+        if found is None or head.basic is None:
+            return None
+        data = blob_stream(self.transport, self.blob_status(), found, path)
+        entry = described_entry(path, head.basic, found.security_descriptor, found.reparse, data, file_id)
+        entry.metadata.extended_attributes = found.extended_attributes
+        return entry
 
     def read(self, count: int) -> bytes:
         """Up to ``count`` bytes of the backup stream of the current entry; ``b""`` at its end and without an entry."""
@@ -168,14 +183,19 @@ class LegacyLayerReader:
             yield status
             if status.is_directory:
                 yield from self._tombstones.pop(status.path, ())
+                yield from self._contents(status)
         for paths in self._tombstones.values():
             for path in paths:
                 self._odd("tombstone-unplaced", path, "the folder of a deletion is not in the layer")
 
+    def _contents(self, _status: Status) -> Iterable[Status | str]:
+        """What is in a folder besides what the walk finds there."""
+        return ()
+
     def _is_skipped(self, status: Status) -> bool:
         path = status.path
         if status.is_directory:
-            if fold(path) == _RECYCLE_BIN:
+            if fold(path) == RECYCLE_BIN_FOLD:
                 self._tombstones.pop(path, None)
                 return True
             if is_sidecar(path):
@@ -194,7 +214,10 @@ class LegacyLayerReader:
         """Group the deletions under their folders, which may be spelt otherwise than the folders are."""
         transport = self.transport
         try:
-            descriptor = transport.open_data(transport.lstat(TOMBSTONES, "open"))
+            place = transport.lstat(TOMBSTONES, "open")
+            if place.is_directory:
+                raise FormatError("invalid tombstones file: it is a folder", kind="tombstones", path=TOMBSTONES)
+            descriptor = transport.open_data(place)
         except VolumeError as error:
             if self.lenient and error.is_missing:
                 return
@@ -222,12 +245,14 @@ class LegacyLayerReader:
     # ------------------------------------------------------------------ one entry
 
     def _open(self, status: Status) -> EntryHead:
+        if status.is_foreign_link:
+            raise UnsafeEntryError("a symbolic link of this machine", layer=self.transport.label, path=status.path)
         if is_blob(status.path):
             return self._open_blob(status)
         basic = status.basic
         if not self._own_times:
             if status.path in (FILES, HIVES):
-                basic = self._times_of_system_hive(basic)
+                basic = self._times_of_system_hive(status)
             basic = basic._replace(creation_time=basic.last_write_time, last_access_time=basic.last_write_time)
         self._plain = backup_pieces(self.transport, status, security=False)
         self._read = read_function(self._plain)
@@ -239,15 +264,23 @@ class LegacyLayerReader:
         blob = self._opened_status(status)
         if not blob.described and transport.manifest is None:
             self._odd("times-from-mtime", status.path, "no manifest has its times; the time of change stands for all")
-        descriptor, attributes = open_blob(transport, blob)
+        descriptor = transport.open_data(blob)
         try:
-            size = 0 if status.is_directory else blob_size(descriptor, status.path)
+            found = _plain_blob(transport, blob, descriptor)
+            if found is not None and not (status.is_directory and found.size):
+                attributes, size = found.attributes, found.size or 0
+                self.plain_blob = found
+                os.lseek(descriptor, ATTRIBUTES_SIZE, os.SEEK_SET)
+            else:
+                attributes = _attributes(transport, blob, descriptor)
+                size = 0 if status.is_directory else blob_size(descriptor, status.path)
         except BaseException:
             os.close(descriptor)
             raise
         self._blob = descriptor
+        self._blob_status = blob
         self.status = status
-        return EntryHead(status.path, size, blob.basic._replace(attributes=attributes))
+        return EntryHead(status.path, size, BasicInfo(attributes, *blob.basic[1:]))
 
     def _opened_status(self, status: Status) -> Status:
         """The file that speaks for an entry: a folder below ``Files`` has its sidecar for that."""
@@ -266,17 +299,26 @@ class LegacyLayerReader:
                 reason="the folder has no file that describes it",
             ) from error
 
-    def _times_of_system_hive(self, basic: BasicInfo) -> BasicInfo:
+    def _times_of_system_hive(self, status: Status) -> BasicInfo:
+        """The attributes of ``status``, with the times of the system hive, as Windows' own exports have them.
+
+        A layer made elsewhere may have no hive. ``lenient`` takes the times of what describes the folder then.
+        """
+        transport, sidecar = self.transport, status.path + SIDECAR
         try:
-            hive = self.transport.lstat(SYSTEM_DELTA, "open").basic
+            speaker = transport.lstat(SYSTEM_DELTA, "open")
         except VolumeError as error:
-            if self.lenient and error.is_missing:
-                return basic  # a layer made on Linux, whose Hives is empty
-            raise
-        return hive._replace(attributes=basic.attributes)
+            if not (self.lenient and error.is_missing):
+                raise
+            speaker = transport.lstat(sidecar) if transport.exists(sidecar) else status
+            if not speaker.described and transport.manifest is None:
+                detail = "no manifest has its times; the time of change stands for all"
+                self._odd("times-from-mtime", status.path, detail)
+        return speaker.basic._replace(attributes=status.basic.attributes)
 
     def _end_entry(self) -> None:
         blob, self._blob = self._blob, None
+        self._blob_status = self.plain_blob = None
         if blob is not None:
             os.close(blob)
         plain, self._plain = self._plain, None
@@ -290,14 +332,27 @@ def open_blob(transport: Volume, blob: Status) -> tuple[int, int]:
     """A descriptor of a blob, behind its attributes, and those. Raises FormatError for one that is too short."""
     descriptor = transport.open_data(blob)
     try:
+        return descriptor, _attributes(transport, blob, descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _attributes(transport: Volume, blob: Status, descriptor: int) -> int:
+    try:
         prefix = os.read(descriptor, ATTRIBUTES_SIZE)
     except OSError as error:
-        os.close(descriptor)
         raise store_error(error, "cannot read", blob.host, transport.label) from error
     if len(prefix) < ATTRIBUTES_SIZE:
-        os.close(descriptor)
         raise FormatError("truncated blob: it ends within its attributes", kind="unexpected-eof", path=blob.path)
-    return descriptor, int.from_bytes(prefix, "little")
+    return int.from_bytes(prefix, "little")
+
+
+def _plain_blob(transport: Volume, blob: Status, descriptor: int) -> PlainBlob | None:
+    try:
+        return plain_blob(descriptor)
+    except OSError as error:
+        raise store_error(error, "cannot read", blob.host, transport.label) from error
 
 
 def blob_size(descriptor: int, path: str) -> int:

@@ -27,15 +27,16 @@ def clone_utility_vm(source: Volume, destination: Volume) -> None:
     source.ensure_not_reparse_point(UTILITY_VM_FILES)
     folders: list[tuple[str, BasicInfo]] = []
     for status in source.walk(UTILITY_VM_FILES):
+        # The clone is called what the reference calls it, however the parent spells the two folders.
+        path = UTILITY_VM_FILES + status.path[len(UTILITY_VM_FILES) :]
         if status.is_directory:
-            folders.append((status.path, status.basic))
-        if status.is_directory or status.is_reparse_point or is_mutated(status.path):
-            copy_node(source, status, destination, status.path)
-        elif not destination.link(source, status.path, status.path):
-            destination.notices.add(
-                "link-copied", status.path, "the file system cannot link it to the parent's; it was copied"
-            )
-            copy_node(source, status, destination, status.path)
+            folders.append((path, status.basic))
+        if status.is_directory or status.is_reparse_point or is_mutated(path):
+            copy_node(source, status, destination, path)
+        elif not destination.link(source, status.path, path):
+            detail = "the file system cannot link it to the parent's; it was copied"
+            destination.notices.add("link-copied", path, detail)
+            copy_node(source, status, destination, path)
     for path, basic in reversed(folders):
         destination.set_basic(destination.lstat(path), basic)
 

@@ -9,7 +9,8 @@ point is taken away until the end, so that nothing can be written through it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from io import BytesIO
+from typing import BinaryIO, NamedTuple
 
 from wclayer.errors import FormatError, UsageError, WclayerError
 from wclayer.formats.folder.door import store_error
@@ -81,7 +82,10 @@ class LegacyLayerWriter:
         self.changed_folders: list[ChangedFolder] = []
         self.added: set[str] = set()
         self.has_utility_vm = False
+        self.committed: BaseException | bool | None = None
         self._current: EntryFile | None = None
+        self._current_is_in_layer = False
+        self._takes_data = False
         self._sidecar_of: PendingFolder | None = None
         self._flush_error: WclayerError | None = None
         self._closed = False
@@ -94,17 +98,19 @@ class LegacyLayerWriter:
         Raises FormatError with hcsshim's texts, VolumeError, UnsafePathError.
         """
         self._reset()
-        if clean(name) == UTILITY_VM:
+        path = clean(name)
+        if path == UTILITY_VM:
             self._begin_utility_vm()
             return
         is_directory = bool(basic.attributes & FILE_ATTRIBUTE_DIRECTORY)
         if is_directory:
             self.changed_folders.append(ChangedFolder(name, basic))
-        path = clean(name)
-        if is_below(path, UTILITY_VM):
+        self._current_is_in_layer = is_below(path, UTILITY_VM)
+        if self._current_is_in_layer:
             self._add_to_utility_vm(path, basic, is_directory=is_directory)
         else:
             self._add_to_transport(path, basic, is_directory=is_directory)
+        self._takes_data = True
         self.added.add(path)
 
     def add_link(self, name: str, target: str) -> None:
@@ -129,8 +135,14 @@ class LegacyLayerWriter:
         self.added.add(clean(name))
 
     def remove(self, name: str) -> None:
-        """Delete ``name``: below ``Files`` when the layer is imported, in the utility VM at once."""
-        self._reset()
+        """Delete ``name``: below ``Files`` when the layer is imported, in the utility VM at once.
+
+        The current entry takes no more data. One of the transport folder is closed with the next entry, as in the
+        reference, so that what is restored is restored in its order.
+        """
+        if self._closed or self._current is None or self._current_is_in_layer:
+            self._reset()
+        self._takes_data = False
         path = clean(name)
         if is_below(path, FILES):
             self.tombstones.append(path)
@@ -144,7 +156,7 @@ class LegacyLayerWriter:
 
     def write(self, data: Buffer) -> None:
         """Write a piece of the backup stream of the entry that was added last. Raises UsageError ``closed``."""
-        if self._current is None:
+        if self._current is None or not self._takes_data:
             raise UsageError("closed: there is no entry that takes data")
         self._current.write(data)
 
@@ -194,7 +206,7 @@ class LegacyLayerWriter:
         top = path.partition("\\")[0]
         if top not in (FILES, HIVES):
             self.notices.add("top-level-name", path, "only Files, Hives and UtilityVM belong at the top of a layer")
-        if is_sidecar(path.lower()):
+        if path.endswith("$") and is_sidecar(path.lower()):
             self.notices.add("sidecar-name", path, f"names that end in {SIDECAR} describe folders")
 
     # ------------------------------------------------------------------ the utility VM
@@ -274,14 +286,16 @@ class LegacyLayerWriter:
             self._flush_error = error
             raise
         if folder is not None and not is_below(folder.path, HIVES):
-            self._take_away_reparse_folder(folder)
+            self._take_away_reparse_folder(folder, current.whole if isinstance(current, BlobFile) else None)
 
-    def _take_away_reparse_folder(self, folder: PendingFolder) -> None:
-        """Remove the placeholder of a folder whose sidecar holds reparse data, until the writer is closed."""
+    def _take_away_reparse_folder(self, folder: PendingFolder, sidecar: bytearray | None) -> None:
+        """Remove the placeholder of a folder whose sidecar holds reparse data, until the writer is closed.
+
+        ``sidecar`` is what was just written to it, where that is still at hand.
+        """
         volume = folder.root
-        descriptor = volume.open_data(volume.lstat(folder.path + SIDECAR))
         try:
-            with open(descriptor, "rb", buffering=1 << 14, closefd=True) as file:
+            with self._opened_sidecar(folder) if sidecar is None else BytesIO(sidecar) as file:
                 file.seek(ATTRIBUTES_SIZE)
                 reader = BackupStreamReader(file.read)
                 while (header := reader.next()) is not None:
@@ -290,3 +304,8 @@ class LegacyLayerWriter:
                         self.pending_folders.append(folder)
         except OSError as error:
             raise store_error(error, "cannot read", folder.path.encode("utf-8", "replace"), volume.label) from error
+
+    def _opened_sidecar(self, folder: PendingFolder) -> BinaryIO:
+        volume = folder.root
+        descriptor = volume.open_data(volume.lstat(folder.path + SIDECAR))
+        return open(descriptor, "rb", buffering=1 << 14)

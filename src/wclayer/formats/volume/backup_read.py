@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator
 
-from wclayer.errors import IntegrityError
+from wclayer.errors import IntegrityError, UnsafeEntryError
 from wclayer.formats.folder.door import readable
 from wclayer.formats.volume.record import Ranges
 from wclayer.formats.volume.tree import Status
@@ -25,6 +25,8 @@ _PIECE = 1 << 20
 
 def backup_pieces(volume: Volume, status: Status, *, security: bool) -> Generator[bytes, None, None]:
     """The backup stream of the file or folder ``status``; with ``security`` it begins with the descriptor."""
+    if status.is_foreign_link:
+        raise UnsafeEntryError("a symbolic link of this machine", layer=volume.label, path=readable(status.host))
     record, manifest = status.record, volume.manifest
     if security and record.security_descriptor is not None:
         yield _head(backup.BACKUP_SECURITY_DATA, len(record.security_descriptor), backup.STREAM_CONTAINS_SECURITY)

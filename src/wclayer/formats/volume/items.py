@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from wclayer.errors import FormatError, IntegrityError
+from wclayer.errors import FormatError, IntegrityError, UnsafeEntryError
 from wclayer.formats.folder.door import readable
 from wclayer.formats.volume.manifest import Manifest
 from wclayer.formats.volume.record import BasicInfo, Ranges
@@ -26,6 +26,7 @@ from wclayer.ntfs.backup import (
 )
 from wclayer.ntfs.backup_sparse import write_sparse
 from wclayer.ntfs.ea import decode_eas, encode_eas
+from wclayer.ntfs.filetime import ABSENT_IN_REFERENCE
 
 __all__ = ["basic_of", "file_pieces", "metadata_of", "volume_items", "write_alternate", "write_streams"]
 
@@ -42,15 +43,18 @@ def metadata_of(basic: BasicInfo) -> Metadata:
 def basic_of(metadata: Metadata) -> BasicInfo:
     """The basic information that an item's metadata sets.
 
-    A time that the source did not say is the time of the last write; 0, which sets nothing, if that is unknown too.
+    A time that the source did not say is the time of the last write; if that is unknown too, it is the day in 1754 that
+    hcsshim makes of it, for 0 would set nothing and leave the time of this moment.
     """
-    write = metadata.last_write_time
+    write = ABSENT_IN_REFERENCE if metadata.last_write_time is None else metadata.last_write_time
     times = (metadata.creation_time, metadata.last_access_time, write, metadata.change_time)
-    return BasicInfo(metadata.attributes, *(write or 0 if moment is None else moment for moment in times))
+    return BasicInfo(metadata.attributes, *(write if moment is None else moment for moment in times))
 
 
 def volume_items(volume: Volume, status: Status, path: str) -> Iterator[Entry | AlternateStream]:
     """The entry ``path`` of the file or folder ``status`` and its alternate streams."""
+    if status.is_foreign_link:
+        raise UnsafeEntryError("a symbolic link of this machine", layer=volume.label, path=readable(status.host))
     record = status.record
     metadata = metadata_of(status.basic)
     metadata.security_descriptor = record.security_descriptor

@@ -6,7 +6,7 @@ name, for being too long, are not known under their own here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wclayer.formats.folder import LayerFolder, Node, StreamNode
 from wclayer.formats.volume.items import basic_of
@@ -44,6 +44,10 @@ class LayerFolderManifest(Manifest):
         record.streams = bool(self._folder.streams(node))
         record.node = node.id
         return record
+
+    def prepare(self, paths: Sequence[bytes]) -> None:
+        """Nothing: the folder knows how to look up."""
+        del paths
 
     def streams_of(self, record: Record) -> list[StreamRow]:
         """The alternate streams of a file."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +39,13 @@ _SCHEMA = (
     "CREATE TABLE tombstones (place INTEGER PRIMARY KEY, path TEXT NOT NULL)",
 )
 _COLUMNS = "attributes, creation, access, write, change, content, attribute_list, reparse, ranges, streams"
+_LOOKUP = (
+    f"SELECT path, node, {_COLUMNS} FROM names LEFT JOIN nodes USING (node)"  # noqa: S608 - our names
+    " LEFT JOIN descriptors USING (descriptor)"
+)
+_SOME = 32
+_FIND_SOME = f"{_LOOKUP} WHERE path IN ({', '.join('?' * _SOME)})"
+_FIND_ONE = f"{_LOOKUP} WHERE path = ?"
 
 
 class StreamRow(NamedTuple):
@@ -116,17 +123,29 @@ class Manifest:
         try:
             node = self._names[path]
         except KeyError:
-            row = self._one("SELECT node FROM names WHERE path = ?", path)
-            node = row[0] if row else None
             if len(self._names) >= _BATCH:
                 self.flush()
-            self._names[path] = node
+            node = self._names[path] = None
+            for row in self._all(_FIND_ONE, path):
+                node = self._found(row)
         if node is None:
             return None
         record = self._nodes.get(node)
         if record is None:
             record = self._nodes[node] = self._load(node)
         return record
+
+    def prepare(self, paths: Sequence[bytes]) -> None:
+        """Look up many names at once, which are about to be asked for one by one."""
+        if len(self._names) + len(paths) >= _BATCH:
+            self.flush()
+        names = self._names
+        unknown = [path for path in paths[: _BATCH - 1] if path not in names]
+        for start in range(0, len(unknown), _SOME):
+            some = unknown[start : start + _SOME]
+            names.update(dict.fromkeys(some))
+            for row in self._all(_FIND_SOME, *some, *[None] * (_SOME - len(some))):
+                self._found(row)
 
     def put(self, path: bytes, record: Record) -> Record:
         """Give the name ``path`` to a new file with this record, which gets its node number."""
@@ -168,6 +187,14 @@ class Manifest:
         row = self._one("SELECT count(*) FROM names WHERE node = ?", record.node)
         return int(row[0]) if row else 0
 
+    def _found(self, row: tuple[Any, ...]) -> Any:
+        """Remember the name and the file of a row; the number of the file."""
+        path, node, *columns = row
+        if node not in self._nodes and columns[0] is not None:
+            self._nodes[node] = self._record(node, columns)
+        self._names[path] = node
+        return node
+
     def _load(self, node: int) -> Record:
         row = self._one(
             f"SELECT {_COLUMNS} FROM nodes LEFT JOIN descriptors USING (descriptor) WHERE node = ?",  # noqa: S608
@@ -175,7 +202,10 @@ class Manifest:
         )
         if row is None:
             raise IntegrityError(f"{self.path} names a file {node} that it does not have")
-        word, creation, access, write, change, descriptor, attributes, reparse, ranges, streams = row
+        return self._record(node, row)
+
+    def _record(self, node: int, columns: Sequence[Any]) -> Record:
+        word, creation, access, write, change, descriptor, attributes, reparse, ranges, streams = columns
         if not all(isinstance(number, int) for number in (word, creation, access, write, change, streams)) or not all(
             isinstance(blob, bytes | None) for blob in (descriptor, attributes, reparse, ranges)
         ):

@@ -8,6 +8,7 @@ refused before anything of it is written.
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from struct import Struct
 
 from wclayer.errors import FormatError, LimitError, UnsupportedError
@@ -33,20 +34,25 @@ _MAX_NAME = 1 << 10
 _MAX_METADATA = 1 << 20
 _MAX_RANGES = 1 << 16
 _PIECE = 1 << 20
+_USUAL = 1 << 12
 _IGNORED = (backup.BACKUP_LINK, backup.BACKUP_PROPERTY_DATA, backup.BACKUP_OBJECT_ID, backup.BACKUP_TXFS_DATA)
+_IN_SINK = (backup.BACKUP_DATA, backup.BACKUP_ALTERNATE_DATA, backup.BACKUP_SPARSE_BLOCK)
 _SMALL = (backup.BACKUP_SECURITY_DATA, backup.BACKUP_EA_DATA, backup.BACKUP_REPARSE_DATA)
 
 
 class BackupRestore:
     """Restores one backup stream to the open ``node``; without ``security`` its descriptor is passed over.
 
+    The volume's observer is told of it, unless it is not ``observed``.
+
     :meth:`close` checks that the stream is whole. Neither closes the node. Raises FormatError, LimitError,
     VolumeError, StoreError.
     """
 
-    def __init__(self, node: OpenNode, *, security: bool) -> None:
+    def __init__(self, node: OpenNode, *, security: bool, observed: bool = True) -> None:
         self._node = node
         self._security = security
+        self._observer = node.volume.observer if observed else None
         self._head = bytearray()
         self._needed = _HEAD.size
         self._left = 0
@@ -60,28 +66,25 @@ class BackupRestore:
     def write(self, data: Buffer) -> None:
         """Take the next piece of the backup stream."""
         view = memoryview(data)
-        volume = self._node.volume
-        if volume.observer is not None and len(view):
-            volume.observer(self._node, self._security, bytes(view))
+        if self._observer is not None and len(view):
+            self._observer(self._node, self._security, bytes(view))
         while view:
-            if self._left:
-                piece = view[: self._left]
+            left = self._left
+            if left:
+                piece = view if len(view) <= left else view[:left]
                 view = view[len(piece) :]
-                self._left -= len(piece)
+                self._left = left - len(piece)
                 self._content(piece)
+            elif not self._head and self._plain_head(view):
+                view = view[_HEAD.size :]
             else:
                 wanted = self._needed - len(self._head)
                 self._head += view[:wanted]
                 view = view[wanted:]
                 if len(self._head) == self._needed:
                     self._header()
-            if self._is_between and not self._left:
+            if not self._left and not self._head:
                 self._end()
-
-    @property
-    def _is_between(self) -> bool:
-        """Whether no head is begun."""
-        return not self._head
 
     def close(self) -> None:
         """Finish. Raises FormatError of kind ``unexpected-eof`` when the stream was cut short."""
@@ -91,6 +94,17 @@ class BackupRestore:
         self._main.finish()
 
     # ------------------------------------------------------------------ one stream after the other
+
+    def _plain_head(self, view: memoryview) -> bool:
+        """Take a head that is there whole and has neither name nor offset, as nearly all have."""
+        if len(view) < _HEAD.size:
+            return False
+        stream_id, attributes, size, name_size = _HEAD.unpack_from(view)
+        if name_size or size > _MAX_SIZE or stream_id == backup.BACKUP_SPARSE_BLOCK:
+            return False
+        self._id, self._left = stream_id, size
+        self._begin(attributes, "", 0)
+        return True
 
     def _header(self) -> None:
         """Parse the head as far as it is there: fixed part, then name and offset."""
@@ -136,23 +150,23 @@ class BackupRestore:
             raise FormatError(f"unknown stream ID {self._id}", kind="stream-unknown", path=node.path)
 
     def _content(self, piece: memoryview) -> None:
-        if self._id in (backup.BACKUP_DATA, backup.BACKUP_ALTERNATE_DATA, backup.BACKUP_SPARSE_BLOCK):
+        if self._id in _IN_SINK:
             if self._sink is not None:
                 self._sink.write(piece)
         elif self._id in _SMALL:
             self._small += piece
 
     def _end(self) -> None:
+        if self._id not in _SMALL:
+            return
         record, content = self._node.record, bytes(self._small)
         if self._id == backup.BACKUP_SECURITY_DATA:
             if self._security:
                 record.security_descriptor = content
         elif self._id == backup.BACKUP_EA_DATA:
-            merged = {ea.name.upper(): ea for ea in decode_eas(record.extended_attributes or b"")}
-            merged |= {ea.name.upper(): ea for ea in decode_eas(content)}
-            # An attribute without a value is one that is removed.
-            record.extended_attributes = encode_eas(ea for ea in merged.values() if ea.value) or None
-        elif self._id == backup.BACKUP_REPARSE_DATA:
+            merge = _merged if len(content) <= _USUAL else _merged.__wrapped__
+            record.extended_attributes = merge(record.extended_attributes, content)
+        else:
             self._reparse(content)
         self._small.clear()
 
@@ -194,18 +208,19 @@ class _Main:
         self._size = offset + size
 
     def write(self, piece: memoryview) -> None:
-        descriptor = self._node.descriptor
+        descriptor, position = self._node.descriptor, self._position
         if self._sparse:
-            start, length = self._ranges.pop() if self._ranges else (self._position, 0)
+            start, length = self._ranges.pop() if self._ranges else (position, 0)
             self._ranges.append((start, length + len(piece)))
         try:
             while piece:
-                count = os.pwrite(descriptor, piece, self._position)
-                self._position += count
+                count = os.pwrite(descriptor, piece, position)
+                position += count
                 piece = piece[count:]
         except OSError as error:
             raise store_error(error, "cannot write", self._node.host, self._node.volume.label) from error
-        self._size = max(self._size, self._position)
+        self._position = position
+        self._size = max(self._size, position)
 
     def finish(self) -> None:
         if not self._sparse:
@@ -265,6 +280,15 @@ class _Alternate:
     def _put(self, content: bytes) -> None:
         self._manifest.add_piece(self._number, self._place, content)
         self._place += 1
+
+
+@lru_cache(maxsize=256)
+def _merged(old: bytes | None, new: bytes) -> bytes | None:
+    """The extended attributes ``old`` after ``new`` were set. Files of one package have the same ones."""
+    merged = {ea.name.upper(): ea for ea in decode_eas(old or b"")}
+    merged |= {ea.name.upper(): ea for ea in decode_eas(new)}
+    # An attribute without a value is one that is removed.
+    return encode_eas(ea for ea in merged.values() if ea.value) or None
 
 
 def _check_block(node: OpenNode, offset: int, size: int, end: int, count: int) -> None:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from wclayer.errors import UnsupportedError
+from wclayer.errors import StoreError, UnsupportedError
 from wclayer.formats.folder.content import host_leaf
 from wclayer.formats.folder.door import Door, store_error
 from wclayer.formats.volume.errors import (
@@ -24,7 +24,7 @@ from wclayer.formats.volume.errors import (
     VolumeError,
 )
 from wclayer.formats.volume.manifest import Manifest
-from wclayer.formats.volume.paths import components
+from wclayer.formats.volume.paths import components, is_common_name
 from wclayer.formats.volume.record import BasicInfo, Record
 from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import decode_wtf8, encode_wtf8, fold
@@ -33,9 +33,10 @@ from wclayer.ntfs.reparse import build_link
 __all__ = ["Place", "Status", "Tree"]
 
 _FOLDERS = 64
+_TOGETHER = 256
 _ALIAS = b".wcl-"
 _MAX_LEAF = 255
-_FOREIGN_LINK = "?"
+_FOREIGN_LINK = build_link("?", mount_point=False)
 
 
 class Status(NamedTuple):
@@ -65,6 +66,11 @@ class Status(NamedTuple):
     def is_reparse_point(self) -> bool:
         """Whether Windows would call it a reparse point."""
         return self.record.reparse is not None
+
+    @property
+    def is_foreign_link(self) -> bool:
+        """Whether it is a symbolic link of this machine, whose content is nothing that a layer has."""
+        return self.record.reparse == _FOREIGN_LINK
 
     @property
     def basic(self) -> BasicInfo:
@@ -103,7 +109,8 @@ class Tree:
         self.where = where
         self._root = Folder(b"", "")
         self._folders: OrderedDict[str, Folder] = OrderedDict()
-        self._last: tuple[tuple[str, ...], Folder] = ((), self._root)
+        self._last_path = ""
+        self._last = self._root
 
     def locate(self, path: str, op: str) -> Place:
         """The place of ``path``, which is empty for the root and nothing else.
@@ -112,24 +119,44 @@ class Tree:
         """
         if not path:
             return Place(self._root, "", b"", "")
-        parts = components(path, op)
-        parents, name = parts[:-1], parts[-1]
-        if parents == self._last[0]:
-            folder = self._last[1]
-        else:
-            folder = self._folder(parents, path, op)
-            self._last = (parents, folder)
+        folder, name = self._reach(path, op)
         return Place(folder, name, self.leaf_in(folder, name), path)
 
     def find(self, path: str, op: str) -> Status:
         """What is at ``path``, which may be a reparse point. Raises as :meth:`locate`, and VolumeError."""
-        place = self.locate(path, op)
-        if place.leaf is None:
-            raise VolumeError(op, path, ERROR_FILE_NOT_FOUND, where=self.where)
-        status = self.status(place.folder, place.leaf) if place.leaf else self._root_status()
+        if not path:
+            return self._root_status()
+        folder, name = self._reach(path, op)
+        status = self._find_in(folder, name)
         if status is None:
             raise VolumeError(op, path, ERROR_FILE_NOT_FOUND, where=self.where)
         return status
+
+    def is_in_use(self, path: str) -> bool:
+        """Whether the cleaned ``path`` is known for a folder that can be passed through."""
+        return path == self._last_path or fold(path) in self._folders
+
+    def _reach(self, path: str, op: str) -> tuple[Folder, str]:
+        """The folder that ``path`` is in, and its name there."""
+        parent, _, name = path.rpartition("\\")
+        if parent and parent == self._last_path and is_common_name(name, path):
+            return self._last, name
+        parts = components(path, op)
+        parents = parts[:-1]
+        self._last = folder = self._folder(parents, path, op)
+        self._last_path = "\\".join(parents)
+        return folder, parts[-1]
+
+    def _find_in(self, folder: Folder, name: str) -> Status | None:
+        if folder.names is None and self.manifest is not None and name[0] != ".":
+            # What the manifest knows under just this name has it on this machine, so the folder need not be read.
+            leaf = encode_wtf8(name)
+            if (folder.host or not self._hides(fold(name))) and self.manifest.get(_join(folder.host, leaf)) is not None:
+                found = self.status(folder, leaf)
+                if found is not None:
+                    return found
+        leaf_found = self.leaf_in(folder, name)
+        return None if leaf_found is None else self.status(folder, leaf_found)
 
     def leaf_in(self, folder: Folder, name: str) -> bytes | None:
         """The name that ``name`` has in ``folder``, None when it is not there."""
@@ -157,15 +184,22 @@ class Tree:
     def entries(self, status: Status) -> Iterator[Status]:
         """What is in the folder ``status``, in byte order of the names."""
         folder = Folder(status.host, status.path)
-        for leaf in sorted(self._listed(folder), key=self._sorting_key):
-            found = self.status(folder, leaf)
-            if found is not None:
-                yield found
+        leaves = sorted(self._listed(folder))
+        if any(leaf.startswith(_ALIAS) for leaf in leaves):
+            leaves.sort(key=self._sorting_key)
+        for start in range(0, len(leaves), _TOGETHER):
+            some = leaves[start : start + _TOGETHER]
+            if self.manifest is not None:
+                self.manifest.prepare([_join(folder.host, leaf) for leaf in some])
+            for leaf in some:
+                found = self.status(folder, leaf)
+                if found is not None:
+                    yield found
 
     def host_leaf(self, name: str) -> bytes:
         """The name on this machine for ``name``: a name of its own for what no file system here can hold."""
         leaf = encode_wtf8(name)
-        if self.manifest is None or not (len(leaf) > _MAX_LEAF or leaf.startswith(_ALIAS)):
+        if (len(leaf) <= _MAX_LEAF and not leaf.startswith(_ALIAS)) or self.manifest is None:
             return leaf
         alias = host_leaf(name, escape=True)
         self.manifest.set_alias(alias, name)
@@ -214,22 +248,18 @@ class Tree:
         inside = status.host + b"/"
         for key in [k for k, f in self._folders.items() if f.host == status.host or f.host.startswith(inside)]:
             del self._folders[key]
-        self._last = ((), self._root)
+        self._last_path, self._last = "", self._root
 
     # ------------------------------------------------------------------ folders
 
     def _folder(self, parts: tuple[str, ...], path: str, op: str) -> Folder:
-        folder = self._root
-        for depth in range(len(parts), 0, -1):
-            known = self._folders.get(fold("\\".join(parts[:depth])))
+        depth, folder = self._nearest(parts)
+        for name in parts[depth:]:
+            known = self._known_folder(folder, name)
             if known is not None:
                 folder = known
-                break
-        else:
-            depth = 0
-        for name in parts[depth:]:
-            leaf = self.leaf_in(folder, name)
-            status = self.status(folder, leaf) if leaf is not None else None
+                continue
+            status = self._find_in(folder, name)
             if status is not None and status.is_reparse_point:
                 raise UnsafePathError(
                     op, path, f"{status.path} is a reparse point", ERROR_REPARSE_POINT_ENCOUNTERED, where=self.where
@@ -239,6 +269,36 @@ class Tree:
             folder = Folder(status.host, status.path)
             self._remember(status.path, folder)
         return folder
+
+    def _nearest(self, parts: tuple[str, ...]) -> tuple[int, Folder]:
+        """The deepest folder in use on the way to ``parts``, and how deep it lies."""
+        if len(parts) <= _FOLDERS:
+            for depth in range(len(parts), 0, -1):
+                known = self._folders.get(fold("\\".join(parts[:depth])))
+                if known is not None:
+                    return depth, known
+            return 0, self._root
+        # Trying each part of a path of thousands would cost the square of its length.
+        folded = fold("\\".join(parts)) + "\\"
+        nearest = max((key for key in self._folders if folded.startswith(key + "\\")), key=len, default="")
+        return (nearest.count("\\") + 1, self._folders[nearest]) if nearest else (0, self._root)
+
+    def _known_folder(self, folder: Folder, name: str) -> Folder | None:
+        """The folder ``name`` in ``folder``, if the manifest knows it under just this name and it can be opened."""
+        if self.manifest is None or not folder.host or name[0] == ".":
+            return None
+        host = _join(folder.host, encode_wtf8(name))
+        record = self.manifest.get(host)
+        if record is None or record.reparse is not None:
+            return None
+        try:
+            self.door.directory(host)
+        except StoreError:
+            return None  # a file, or a link in its place: whoever looks closer says what it is
+        path = f"{folder.path}\\{name}"
+        found = Folder(host, path)
+        self._remember(path, found)
+        return found
 
     def _remember(self, path: str, folder: Folder) -> None:
         while len(self._folders) >= _FOLDERS:
@@ -283,7 +343,7 @@ class Tree:
         if is_link:
             # A link of this machine is nothing that a layer made: known as a reparse point, it is never passed through.
             record = record.copy()
-            record.reparse = build_link(_FOREIGN_LINK, mount_point=False)
+            record.reparse = _FOREIGN_LINK
         return Status(
             path,
             parent,

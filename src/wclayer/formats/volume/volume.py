@@ -189,13 +189,20 @@ class Volume:
 
     def mkdir(self, path: str) -> None:
         """Make the folder ``path``; its parent must exist, and nothing of that name. Raises VolumeError."""
+        self.make_folder(path)
+
+    def make_folder(self, path: str) -> OpenNode:
+        """Make the folder ``path`` as :meth:`mkdir` does, and open it."""
         place = self._vacant(path, "mkdir")
         leaf = self.tree.host_leaf(place.name)
         try:
             self.tree.door.make_directory(place.folder.host, leaf)
         except NameTakenError as error:
             raise VolumeError("mkdir", path, ERROR_ALREADY_EXISTS, where=self.label) from error
-        self._register(place, leaf, is_directory=True)
+        folder, host = place.folder, _join(place.folder.host, leaf)
+        self.tree.added(folder, place.name, leaf)
+        self.tree.entered(f"{folder.path}\\{place.name}" if folder.path else place.name, host)
+        return OpenNode(self, path, host, self._writable().put(host, Record.new(is_directory=True)), -1)
 
     def mkdir_all(self, path: str) -> None:
         """Make the folder ``path`` and those above it, as far as they are missing, from the top down.
@@ -207,6 +214,8 @@ class Volume:
         parts = cleaned.split("\\")
         for depth in range(1, len(parts) + 1):
             part = "\\".join(parts[:depth])
+            if not part:
+                raise UnsafePathError("stat", cleaned, "the name is invalid", ERROR_INVALID_NAME, where=self.label)
             try:
                 status = self.lstat(part)
             except VolumeError as error:
@@ -220,17 +229,20 @@ class Volume:
     def create(self, path: str) -> OpenNode:
         """Make the file ``path``, which must not exist, and open it. Raises VolumeError."""
         place = self._vacant(path, "open")
+        parent = place.folder.host
         leaf = self.tree.host_leaf(place.name)
         try:
-            descriptor = self.tree.door.create(place.folder.host, leaf)
+            descriptor = self.tree.door.create(parent, leaf)
         except NameTakenError as error:
             raise VolumeError("open", path, ERROR_ALREADY_EXISTS, where=self.label) from error
         try:
-            record = self._register(place, leaf, is_directory=False)
+            self.tree.added(place.folder, place.name, leaf)
+            host = _join(parent, leaf)
+            record = self._writable().put(host, Record.new(is_directory=False))
         except BaseException:
             os.close(descriptor)
             raise
-        return OpenNode(self, path, _join(place.folder.host, leaf), record, descriptor)
+        return OpenNode(self, path, host, record, descriptor)
 
     def open_folder(self, path: str, *, op: str = "open") -> OpenNode:
         """Open the folder ``path`` for being described; it may be a reparse point. Raises VolumeError."""
@@ -296,6 +308,8 @@ class Volume:
             if error.is_missing:
                 return
             raise
+        if not status.path:
+            raise VolumeError("remove", path, ERROR_ACCESS_DENIED, where=self.label, reason="it is the root")
         first: WclayerError | None = None
         # Without recursion: a layer may nest folders as deep as a path is long.
         stack = [(status, self._inside(status))]
@@ -329,8 +343,9 @@ class Volume:
         VolumeError, UnsafePathError: the target must be a file and no reparse point, and ``path`` must not exist.
         """
         old = source.ensure_not_reparse_point(target, "link")
-        if folder_of(clean(path)) != ".":
-            parent = self.ensure_not_reparse_point(folder_of(clean(path)), "link")
+        above = folder_of(clean(path))
+        if above != "." and not self.tree.is_in_use(above):
+            parent = self.ensure_not_reparse_point(above, "link")
             if not parent.is_directory:
                 raise VolumeError("link", path, ERROR_DIRECTORY, where=self.label)
         if old.is_directory:
@@ -363,16 +378,9 @@ class Volume:
             raise VolumeError(op, path, ERROR_INVALID_NAME, where=self.label, reason="it is the root")
         if place.leaf is not None:
             raise VolumeError(op, path, ERROR_ALREADY_EXISTS, where=self.label)
-        if self.tree.is_hidden(place):
+        if not place.folder.host and self.tree.is_hidden(place):
             raise UnsafePathError(op, path, "the name is taken by the layer's own records", where=self.label)
         return place
-
-    def _register(self, place: Place, leaf: bytes, *, is_directory: bool) -> Record:
-        self.tree.added(place.folder, place.name, leaf)
-        host = _join(place.folder.host, leaf)
-        if is_directory:
-            self.tree.entered(f"{place.folder.path}\\{place.name}" if place.folder.path else place.name, host)
-        return self._writable().put(host, Record.new(is_directory=is_directory))
 
     def _has_entries(self, status: Status) -> bool:
         return next(self.tree.entries(status), None) is not None

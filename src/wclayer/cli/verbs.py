@@ -1,0 +1,85 @@
+"""The verbs: a table of names and lines for the overview, and a group that loads a verb when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from wclayer.cli.main import COMPLETION, PROGRAM, VERSION
+
+__all__ = ["VERBS", "cli", "run"]
+
+VERBS: dict[str, tuple[str, str]] = {
+    "cat": ("wclayer.cli.cat", "Write a file of an image to standard output."),
+    "completion": ("wclayer.cli.completion", "Print the completion script of a shell."),
+    "convert": ("wclayer.cli.convert", "Pour a layer, or an image, from one form into another."),
+    "explain": ("wclayer.cli.explain", "Say what is known about an error of hcsshim or Windows."),
+    "export": ("wclayer.cli.export", "Write a layer folder as a layer tar."),
+    "extract": ("wclayer.cli.extract", "Copy files out of an image."),
+    "import": ("wclayer.cli.importing", "Make a layer folder from a layer tar."),
+    "inspect": ("wclayer.cli.inspect", "Say what an image is made of."),
+    "layer-id": ("wclayer.cli.layer_id", "Print the GUID that Windows gives a layer."),
+    "lint": ("wclayer.cli.lint", "Find what Windows would refuse, or change."),
+    "ls": ("wclayer.cli.ls", "List a folder of an image."),
+    "sample": ("wclayer.cli.sample", "Make a small Windows image with no Microsoft content."),
+    "stat": ("wclayer.cli.stat", "Show everything NTFS knows about a path."),
+    "unpack": ("wclayer.cli.unpack", "Unpack an image into layer folders, or into one merged tree."),
+    "verify": ("wclayer.cli.verify", "Check digests, and databases against files."),
+}
+"""Each with its module and what it does."""
+
+
+class _Verbs(click.Group):
+    """A group whose commands are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command: click.Command = import_module(VERBS[cmd_name][0]).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(VERBS.items())])
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=(
+        "IMAGE is oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE, dir:DIR, a path to any of these or to a layer"
+        " tar, or - for a layer tar on standard input.\n\nExit codes: 0 ok, 1 a difference was found, 2 usage, 3 not"
+        " found, 4 authentication, 5 network, 6 integrity, 7 unsupported, 8 store or I/O, 130 interrupted,"
+        " 143 terminated."
+    ),
+)
+@click.version_option(message=VERSION)
+def cli() -> None:
+    """Windows container image layers without Windows: every NTFS detail kept, every digest reproducible."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run a verb and return its exit code. Raises what the verb raises, and KeyboardInterrupt when a person says no."""
+    try:
+        if COMPLETION in os.environ:
+            return _code(cli.main(args=arguments, prog_name=PROGRAM))
+        # Click's own main would take a closed pipe for a failure, so it is not asked.
+        with cli.make_context(PROGRAM, arguments) as context:
+            return _code(cli.invoke(context))
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+
+
+def _code(result: object) -> int:
+    return result if isinstance(result, int) else 0
