@@ -54,7 +54,7 @@ class Pour:
         self.notices = Notices(strict=strict)
         self.file_bytes = 0
         try:
-            self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync)
+            self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync, second_process=True)
         except BaseException:
             stream.close()
             raise
@@ -71,7 +71,11 @@ class Pour:
         reader = TarLayerReader(
             watched(self.stream, progress, part), notices=self.notices, recorder=self.writer.header_record()
         )
-        copy_layer(reader, self.writer)
+        try:
+            copy_layer(reader, self.writer)
+        except WclayerError:
+            self.writer.settle()  # what went wrong before comes first
+            raise
         self.stream.finish()
         self.file_bytes = reader.size
 

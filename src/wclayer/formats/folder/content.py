@@ -39,6 +39,7 @@ __all__ = [
     "host_wants_escape",
     "inline_stream",
     "stored_bytes",
+    "write_rest",
     "write_stream",
 ]
 
@@ -96,7 +97,7 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
         for piece in data.source(data.size):
             length = write(descriptor, piece)
             if length != len(piece):
-                _write_rest(descriptor, memoryview(piece)[length:])
+                write_rest(descriptor, memoryview(piece)[length:])
             checksum = crc32(piece, checksum)
             written += len(piece)
         if written != data.size:
@@ -126,7 +127,8 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
     return checksum
 
 
-def _write_rest(descriptor: int, rest: memoryview) -> None:
+def write_rest(descriptor: int, rest: memoryview) -> None:
+    """Write what a first call of :func:`os.write` did not. Raises OSError."""
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 

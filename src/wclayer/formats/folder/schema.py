@@ -22,6 +22,7 @@ type on purpose: SQLite must not convert what is put in.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from struct import error as struct_error
 from struct import pack, unpack
 from typing import Any, TypeAlias
@@ -107,7 +108,7 @@ def decode_name(value: object) -> str:
     raise FormatError(f"a name of type {type(value).__name__} in the database", kind="layer-db")
 
 
-def encodable_row(row: Row) -> Row:
+def encodable_row(row: Sequence[Any]) -> Row:
     """``row`` with every value that SQLite refuses in the form it accepts."""
     return tuple(_encodable(value) for value in row)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from wclayer.formats.folder.content import (
     STREAM_FOLDER,
@@ -23,7 +24,10 @@ from wclayer.formats.folder.staging import Staging
 from wclayer.model import Stream
 from wclayer.ntfs.names import encode_wtf8
 
-__all__ = ["HostTree"]
+__all__ = ["HostTree", "Places", "host_name"]
+
+Places: TypeAlias = tuple[int, int]
+"""Where in a row the checksum of a stream stands, and its name on this machine."""
 
 _SHORT = 63  # characters: 252 bytes of WTF-8 at most
 _PROBE = b".wcl-probe"
@@ -46,7 +50,7 @@ class HostTree:
 
     def make_folder(self, parent: bytes, name: str) -> bytes | None:
         """Make the folder ``name`` in ``parent``. Raises NameTakenError, StoreError."""
-        host = _escape(parent, name)
+        host = host_name(parent, name)
         try:
             self.door.make_directory(parent, host or encode_wtf8(name))
         except (NameRefusedError, NameTakenError) as error:
@@ -63,7 +67,7 @@ class HostTree:
 
         Raises NameTakenError, StoreError, and FormatError when ``data`` is not as long as it says.
         """
-        host = None if name[0] != "." and len(name) <= _SHORT and parent else _escape(parent, name)
+        host = host_name(parent, name)
         if data is not None and data.host_path is not None and self._link_host_files:
             leaf = host or encode_wtf8(name)
             if self.door.adopt(data.host_path, data.size, parent, leaf):
@@ -86,13 +90,26 @@ class HostTree:
         descriptor = self.door.create(STREAM_FOLDER, leaf.encode())
         return self._fill(descriptor, data, host_times(None), path), leaf
 
+    def expect(self, row: list[Any], places: Places, path: str, taken: str) -> None:
+        """Complete ``row`` once what was asked for last is done, which here it is.
+
+        ``taken`` says what is wrong with the entry ``path`` if its name turns out to be taken.
+        """
+
+    def unsettled(self) -> int | None:
+        """The number of the first row that is not complete yet."""
+        return None
+
+    def settle(self) -> None:
+        """Wait until everything is done that was asked for. Raises what went wrong with it."""
+
     def add_link(self, index: LayerIndex, parents: Sequence[LayerFolder], link: Node, target: Target) -> bytes | None:
         """Make ``link`` another name of the file of ``target``, or a copy where the file system has no such link."""
         node = target.node
         parent = index.folder_path(link.parent)[1]
         folder, leaf = node.index.folder_path(node.parent)[1], node.host_leaf
         source = self.door if target.layer is None else parents[target.layer].door
-        host = _escape(parent, link.name)
+        host = host_name(parent, link.name)
         size = node.size or 0
         try:
             linked = self.door.link(source, folder, leaf, parent, host or encode_wtf8(link.name), size=size)
@@ -188,7 +205,10 @@ class HostTree:
             os.unlink(_PROBE, dir_fd=self._root)
 
 
-def _escape(parent: bytes, name: str) -> bytes | None:
+def host_name(parent: bytes, name: str) -> bytes | None:
+    """The other name that ``name`` must have in ``parent``; None where it can stand for itself, as nearly all do."""
+    if name[0] != "." and len(name) <= _SHORT and parent:
+        return None
     return host_leaf(name, escape=True) if host_wants_escape(name, top=not parent) else None
 
 
