@@ -32,6 +32,7 @@ __all__ = [
     "LAYER_CHAIN",
     "PIECE",
     "STREAM_FOLDER",
+    "copy_file",
     "crc32",
     "file_stream",
     "host_leaf",
@@ -125,6 +126,18 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
         raise FormatError("the data is shorter than its ranges", kind="data-size", path=path)
     os.ftruncate(descriptor, data.size)
     return checksum
+
+
+def copy_file(descriptor: int, data: Stream, times: tuple[int, int], path: str, where: str) -> None:
+    """Write ``data`` into the new file ``descriptor``, set its times (ns after 1970), close it. Raises StoreError."""
+    try:
+        try:
+            write_stream(descriptor, data, path)
+            os.utime(descriptor, ns=times)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise store_error(error, "cannot write the file", encode_wtf8(path), where) from error
 
 
 def write_rest(descriptor: int, rest: memoryview) -> None:

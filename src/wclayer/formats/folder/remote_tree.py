@@ -22,21 +22,26 @@ from typing import Any
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder.content import STREAM_FOLDER
 from wclayer.formats.folder.door import NameTakenError
+from wclayer.formats.folder.links import Target
+from wclayer.formats.folder.node import Node
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree, Places, host_name
 from wclayer.formats.folder.tree_jobs import (
     FILE,
     FOLDER,
     LENGTH,
+    LINK,
     OPEN,
     PIECE,
     RING,
+    SEAL,
     Answer,
     Failure,
     Job,
     encode,
 )
 from wclayer.model import Stream
+from wclayer.ntfs.names import encode_wtf8
 
 __all__ = ["RemoteTree", "can_work_remotely"]
 
@@ -46,6 +51,7 @@ _BATCH_JOBS = 64
 _BATCH_BYTES = 1 << 18
 _MAX_SENT = 32
 _RECEIVE = 1 << 16
+_NO_ROW = [0, None, None]  # of what has none
 _START = "import sys; sys.path[:] = {path!r}; from wclayer.formats.folder.tree_worker import main; main{arguments!r}"
 
 
@@ -114,11 +120,26 @@ class RemoteTree(HostTree):
         """Ask for the file of an alternate stream."""
         if not self._has_stream_folder:
             self._add((FOLDER, b"", STREAM_FOLDER))
-            self.expect([0, None, None], (1, 2), path, "")
+            self.expect(_NO_ROW, (1, 2), path, "")
             self._has_stream_folder = True
         leaf = f"{number:08x}"
         self._pour(STREAM_FOLDER, leaf.encode(), None, data, path)
         return None, leaf
+
+    def make_link(self, link: Node, target: Target, row: list[Any], places: Places) -> bytes | None:
+        """Ask for the link, if its target lies in this layer; to a parent it is made here."""
+        if target.layer is not None:
+            self.settle()
+            return super().make_link(link, target, row, places)
+        node, index = target.node, link.index
+        parent = index.folder_path(link.parent)[1]
+        folder = index.folder_path(node.parent)[1]
+        host = host_name(parent, link.name)
+        leaf = host or encode_wtf8(link.name)
+        ranges, last_write_time = node.ranges, node.last_write_time
+        self._add((LINK, parent, leaf, folder, node.host_leaf, node.size or 0, ranges, last_write_time, link.path))
+        self.expect(row, places, link.path, "")
+        return host
 
     def expect(self, row: list[Any], places: Places, path: str, taken: str) -> None:
         """Complete ``row`` when the answer comes."""
@@ -133,6 +154,10 @@ class RemoteTree(HostTree):
         self._send()
         while self._sent:
             self._take_answers(wait=True)
+
+    def _seal(self, path: bytes, last_write_time: int | None, mode: int) -> None:
+        self._add((SEAL, path, last_write_time, mode))
+        self.expect(_NO_ROW, (1, 2), "", "")
 
     def close(self) -> None:
         """End the process, whatever it is doing, and wait for it."""
@@ -250,7 +275,8 @@ class RemoteTree(HostTree):
         kind, message, layer, path, hint = failure
         if kind == NameTakenError.__name__ and self._expected:
             _, _, entry, taken = self._expected[0]
-            return UnsafeEntryError(taken, path=entry)
+            if taken:
+                return UnsafeEntryError(taken, path=entry)
         return StoreError(message, layer=layer, path=path, hint=hint)
 
     def _ended(self) -> StoreError:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from wclayer.formats.folder.content import (
     STREAM_FOLDER,
+    copy_file,
     crc32,
     file_stream,
     host_leaf,
@@ -15,7 +16,7 @@ from wclayer.formats.folder.content import (
     host_wants_escape,
     write_stream,
 )
-from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, store_error
+from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, seal_folder, store_error
 from wclayer.formats.folder.folder import LayerFolder
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.links import Target
@@ -41,6 +42,7 @@ class HostTree:
 
     def __init__(self, staging: Staging, *, where: str, link_host_files: bool = False) -> None:
         self.door = Door(staging.root, where=where)
+        self.parents: Sequence[LayerFolder] = ()  # the layers below, nearest first, into which links may lead
         self._root = staging.root
         self._where = where
         self._mask = staging.mask
@@ -103,8 +105,9 @@ class HostTree:
     def settle(self) -> None:
         """Wait until everything is done that was asked for. Raises what went wrong with it."""
 
-    def add_link(self, index: LayerIndex, parents: Sequence[LayerFolder], link: Node, target: Target) -> bytes | None:
+    def make_link(self, link: Node, target: Target, row: list[Any], places: Places) -> bytes | None:  # noqa: ARG002
         """Make ``link`` another name of the file of ``target``, or a copy where the file system has no such link."""
+        index, parents = link.index, self.parents
         node = target.node
         parent = index.folder_path(link.parent)[1]
         folder, leaf = node.index.folder_path(node.parent)[1], node.host_leaf
@@ -127,7 +130,7 @@ class HostTree:
                 copied = parents[target.layer].open_data(node)
                 data = Stream.from_bytes(b"") if copied is None else copied
             descriptor = self.door.create(parent, host or encode_wtf8(link.name))
-            self._fill(descriptor, data, host_times(node.last_write_time), link.path)
+            copy_file(descriptor, data, host_times(node.last_write_time), link.path, self._where)
         return host
 
     def open_new(self, path: str, _flags: int) -> int:
@@ -146,10 +149,10 @@ class HostTree:
         """
         mode = 0o555 & self._mask
         for folder in index.folders():
-            path = index.folder_path(folder.id)[1]
-            self._seal(path, host_times(folder.last_write_time), mode)
+            self._seal(index.folder_path(folder.id)[1], folder.last_write_time, mode)
         if self._has_stream_folder:
-            self._seal(STREAM_FOLDER, (0, 0), mode)
+            self._seal(STREAM_FOLDER, None, mode)
+        self.settle()
 
     def seal_top(self) -> None:
         """Make the top folder read-only."""
@@ -161,14 +164,6 @@ class HostTree:
     def close(self) -> None:
         """Close the folders held open."""
         self.door.close()
-
-    def _seal(self, path: bytes, times: tuple[int, int], mode: int) -> None:
-        descriptor = self.door.directory(path)
-        try:
-            os.utime(descriptor, ns=times)
-            os.fchmod(descriptor, mode)
-        except OSError as error:
-            raise store_error(error, "cannot seal the folder", path, self._where) from error
 
     def _fill(self, descriptor: int, data: Stream | None, times: tuple[int, int] | None, path: str) -> int | None:
         """Write ``data`` into the new file ``descriptor`` and close it; returns the CRC-32 of the stored bytes."""
@@ -187,6 +182,9 @@ class HostTree:
         except OSError as error:
             raise store_error(error, "cannot write the file", encode_wtf8(path), self._where) from error
         return checksum
+
+    def _seal(self, path: bytes, last_write_time: int | None, mode: int) -> None:
+        seal_folder(self.door, path, host_times(last_write_time), mode)
 
     def _may_escape(self, error: NameRefusedError | NameTakenError) -> bool:
         """Whether another name may help: not when this very name is taken on a file system that tells cases apart."""

@@ -8,7 +8,10 @@ message on the socket is a 32-bit length and that many bytes of :mod:`marshal`. 
   ``length`` is negative (a file without a main stream);
 * ``(OPEN, parent, leaf, last_write_time, size, ranges, path)`` makes a file whose data follows in pieces, as many as
   the ranges, or the size, say; ``path`` is its name in errors;
-* ``(PIECE, offset, length)`` is one of these.
+* ``(PIECE, offset, length)`` is one of these;
+* ``(LINK, parent, leaf, source_parent, source_leaf, size, ranges, last_write_time, path)`` makes another name of a file
+  that is there, or a copy where the file system has no such links;
+* ``(SEAL, path, last_write_time, mode)`` sets time and mode of a folder to which nothing will be added.
 
 The other way it answers each list, in order, once all of it is done: ``(results, renamed, error)``. There is one result
 for each job but the pieces, the CRC-32 of the stored bytes where there are any. ``renamed`` holds the place in results
@@ -21,9 +24,23 @@ import marshal
 from struct import Struct
 from typing import Any, TypeAlias
 
-__all__ = ["FILE", "FOLDER", "LENGTH", "MAX_MESSAGE", "OPEN", "PIECE", "RING", "Answer", "Failure", "Job", "encode"]
+__all__ = [
+    "FILE",
+    "FOLDER",
+    "LENGTH",
+    "LINK",
+    "MAX_MESSAGE",
+    "OPEN",
+    "PIECE",
+    "RING",
+    "SEAL",
+    "Answer",
+    "Failure",
+    "Job",
+    "encode",
+]
 
-FOLDER, FILE, OPEN, PIECE = range(4)
+FOLDER, FILE, OPEN, PIECE, LINK, SEAL = range(6)
 
 RING = 8 << 20
 """Bytes in the ring: enough that neither process waits for the other's odd slow call."""

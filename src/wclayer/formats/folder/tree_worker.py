@@ -14,9 +14,17 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from wclayer.errors import WclayerError
-from wclayer.formats.folder.content import crc32, host_leaf, host_times, write_rest, write_stream
-from wclayer.formats.folder.door import Door, NameRefusedError, store_error
-from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, MAX_MESSAGE, OPEN, RING, Job, encode
+from wclayer.formats.folder.content import (
+    copy_file,
+    crc32,
+    file_stream,
+    host_leaf,
+    host_times,
+    write_rest,
+    write_stream,
+)
+from wclayer.formats.folder.door import Door, NameRefusedError, seal_folder, store_error
+from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, MAX_MESSAGE, OPEN, RING, Job, encode
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import decode_wtf8
 
@@ -65,26 +73,38 @@ class TreeWorker:
             self._renamed.clear()
 
     def _done(self, job: Job) -> int | None:
-        kind, parent, leaf = job[:3]
-        if self._folders:
-            parent = self._renamed_path(parent)
+        kind = job[0]
+        if kind in (FILE, OPEN):
+            return self._make_file(job)
         if kind == FOLDER:
-            self._make_folder(parent, leaf)
-            return None
-        try:
-            descriptor = self._door.create(parent, leaf)
-        except NameRefusedError:
-            descriptor = self._door.create(parent, self._other_name(leaf))
+            self._make_folder(job[1], job[2])
+        elif kind == LINK:
+            self._link(job)
+        else:
+            _, path, last_write_time, mode = job
+            seal_folder(self._door, self._there(path), host_times(last_write_time), mode)
+        return None
+
+    def _make_file(self, job: Job) -> int | None:
+        kind, parent, leaf, last_write_time = job[:4]
+        descriptor = self._create(parent, leaf)
         try:
             try:
                 checksum = self._filled(descriptor, job) if kind == FILE else self._poured(descriptor, job)
-                os.utime(descriptor, ns=host_times(job[3]))
+                os.utime(descriptor, ns=host_times(last_write_time))
             finally:
                 os.close(descriptor)
         except OSError as error:
-            path = job[6].encode("utf-8", "surrogatepass") if kind == OPEN else parent + b"/" + leaf
+            path = job[6].encode("utf-8", "surrogatepass") if kind == OPEN else _joined(parent, leaf)
             raise store_error(error, "cannot write the file", path, self._where) from error
         return checksum
+
+    def _create(self, parent: bytes, leaf: bytes) -> int:
+        parent = self._there(parent)
+        try:
+            return self._door.create(parent, leaf)
+        except NameRefusedError:
+            return self._door.create(parent, self._other_name(leaf))
 
     def _filled(self, descriptor: int, job: Job) -> int | None:
         _, _, _, _, offset, length = job
@@ -110,6 +130,7 @@ class TreeWorker:
             stored -= length
 
     def _make_folder(self, parent: bytes, leaf: bytes) -> None:
+        parent = self._there(parent)
         try:
             self._door.make_directory(parent, leaf)
         except NameRefusedError:
@@ -117,13 +138,29 @@ class TreeWorker:
             self._door.make_directory(parent, other)
             self._folders[_joined(parent, leaf)] = _joined(parent, other)
 
+    def _link(self, job: Job) -> None:
+        _, parent, leaf, folder, source, size, ranges, last_write_time, path = job
+        door, parent, folder = self._door, self._there(parent), self._there(folder)
+        try:
+            linked = door.link(door, folder, source, parent, leaf, size=size)
+        except NameRefusedError:
+            leaf = self._other_name(leaf)
+            linked = door.link(door, folder, source, parent, leaf, size=size)
+        if not linked:
+            data = file_stream(
+                lambda: door.open(folder, source), size, ranges, _joined(folder, source), None, self._where
+            )
+            copy_file(door.create(parent, leaf), data, host_times(last_write_time), path, self._where)
+
     def _other_name(self, leaf: bytes) -> bytes:
         other = host_leaf(decode_wtf8(leaf), escape=True)
         self._renamed.append((len(self._results), other))
         return other
 
-    def _renamed_path(self, path: bytes) -> bytes:
-        """``path`` as it is on this machine, where a folder on the way got another name."""
+    def _there(self, path: bytes) -> bytes:
+        """``path`` as it is on this machine, where a folder on the way may have got another name."""
+        if not self._folders:
+            return path
         here = b""
         for leaf in path.split(b"/"):
             here = _joined(here, leaf)

@@ -201,13 +201,8 @@ class LayerFolderWriter(Transaction):
         index = LayerIndex(builder.database, builder.where)
         check_names(index, notices)
         attach_streams(builder, index, notices)
-        resolve_links(
-            builder,
-            index,
-            self._parents,
-            notices,
-            lambda link, target: tree.add_link(index, self._parents, link, target),
-        )
+        tree.parents = self._parents
+        resolve_links(builder, index, self._parents, notices, tree)
         tree.seal(index)
         tree.put(LAYER_CHAIN, layer_chain_text(parent.path for parent in self._parents))
         recorded = int(self._header_record is not None)
