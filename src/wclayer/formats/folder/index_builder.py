@@ -23,6 +23,7 @@ from wclayer.formats.folder.schema import (
     FOLDER,
     INDEXES,
     LINK,
+    ORDINARY_COLUMNS,
     STREAM_COLUMNS,
     SYNTHESISED,
     TABLES,
@@ -64,8 +65,19 @@ _KNOWN_BYTES = 8 << 20
 
 _ENTRY_PLACES = ENTRY_COLUMNS.split(", ").index("crc32"), ENTRY_COLUMNS.split(", ").index("host")
 _STREAM_PLACES = STREAM_COLUMNS.split(", ").index("crc32"), STREAM_COLUMNS.split(", ").index("host")
-_INSERT_ENTRY = f"INSERT INTO entry({ENTRY_COLUMNS}) VALUES({', '.join('?' * (ENTRY_COLUMNS.count(',') + 1))})"
-_INSERT_STREAM = f"INSERT INTO stream({STREAM_COLUMNS}) VALUES({', '.join('?' * (STREAM_COLUMNS.count(',') + 1))})"
+
+
+def _insert(table: str, columns: str) -> str:
+    return f"INSERT INTO {table}({columns}) VALUES({', '.join('?' * (columns.count(',') + 1))})"
+
+
+_INSERT_ENTRY = _insert("entry", ENTRY_COLUMNS)
+_INSERT_ORDINARY = _insert("entry", ORDINARY_COLUMNS)
+_INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
+_DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
+_DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
+_ORDINARY = ORDINARY_COLUMNS.count(",") + 1
+_ALL = ENTRY_COLUMNS.count(",") + 1
 
 
 class IndexBuilder:
@@ -239,23 +251,25 @@ class IndexBuilder:
     def flush(self) -> None:
         """Put the rows collected so far into the database, up to the first that is not complete."""
         first = self._tree.unsettled() if self._tree is not None else None
-        for collected, statement, delete in (
-            (self._rows, _INSERT_ENTRY, "DELETE FROM entry WHERE id >= ?"),
-            (self._stream_rows, _INSERT_STREAM, "DELETE FROM stream WHERE id >= ?"),
-        ):
-            end = len(collected) if first is None else bisect_left(collected, first, key=_number)
-            rows = collected[:end]
-            if not rows:
-                continue
-            try:
-                self.execute_many(statement, rows)
-            except (OverflowError, UnicodeEncodeError):
-                # A time beyond 63 bits or a lone surrogate: so rare that looking for one in each row would cost more.
-                self.execute(delete, (rows[0][0],))
-                self.execute_many(statement, [encodable_row(row) for row in rows])
-            del collected[:end]
+        rows = _complete(self._rows, first)
+        ordinary = [row for row in rows if len(row) == _ORDINARY]
+        self._insert(ordinary, _INSERT_ORDINARY, _DELETE_ENTRY)
+        if len(ordinary) < len(rows):
+            others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) != _ORDINARY]
+            self._insert(others, _INSERT_ENTRY, _DELETE_ENTRY)
+        self._insert(_complete(self._stream_rows, first), _INSERT_STREAM, _DELETE_STREAM)
         self._full = len(self._rows) + _BATCH_ROWS
         self._pending_bytes = 0
+
+    def _insert(self, rows: list[list[Any]], statement: str, delete: str) -> None:
+        if not rows:
+            return
+        try:
+            self.execute_many(statement, rows)
+        except (OverflowError, UnicodeEncodeError):
+            # A time beyond 63 bits or a lone surrogate: so rare that looking for one in each row would cost more.
+            self.execute_many(delete, [(row[0],) for row in rows])
+            self.execute_many(statement, [encodable_row(row) for row in rows])
 
     def finish(self) -> None:
         """No more items come: settle which entry each folder is, and build the indexes."""
@@ -345,12 +359,9 @@ class IndexBuilder:
             None if data is None else data.size,
             None if data is None or data.ranges is None else encode_ranges(data.ranges, data.size),
             crc,
-            target,
-            None,
-            None,
-            None if host is None else host.decode(),
-            file_id,
         ]
+        if target is not None or host is not None or file_id is not None:
+            row += (target, None, None, None if host is None else host.decode(), file_id)
         # Before this row is added: what became of it is not asked for yet.
         if len(self._rows) >= self._full or self._pending_bytes >= _BATCH_BYTES:
             self.flush()
@@ -418,6 +429,14 @@ class IndexBuilder:
 _NOTHING = Metadata()
 _FOLDER_TAKEN = "a folder where a file was, or a duplicate entry"
 _number = itemgetter(0)
+
+
+def _complete(collected: list[list[Any]], first: int | None) -> list[list[Any]]:
+    """The rows before number ``first``, taken out of the list."""
+    end = len(collected) if first is None else bisect_left(collected, first, key=_number)
+    rows = collected[:end]
+    del collected[:end]
+    return rows
 
 
 def _not_normal(path: str) -> UnsafeEntryError:

@@ -9,6 +9,7 @@ meets without a second process.
 
 from __future__ import annotations
 
+import errno
 import marshal
 import mmap
 import os
@@ -68,6 +69,9 @@ class RemoteTree(HostTree):
 
     def __init__(self, staging: Staging, *, where: str) -> None:
         super().__init__(staging, where=where)
+        if self._folds_case:
+            # A name that is taken may then need another one, and what that is has to be known at once.
+            raise OSError(errno.ENOTSUP, "the file system does not tell cases apart")
         self._jobs: list[Job] = []
         self._sent: deque[int] = deque()  # where the ring stood when each list of jobs was sent
         self._expected: deque[tuple[list[Any], Places, str, str]] = deque()
@@ -163,6 +167,7 @@ class RemoteTree(HostTree):
         """End the process, whatever it is doing, and wait for it."""
         self._connection.close()
         self._process.wait()
+        self._ring.close()
         super().close()
 
     def _pour(self, parent: bytes, leaf: bytes, last_write_time: int | None, data: Stream, path: str) -> None:
@@ -262,6 +267,7 @@ class RemoteTree(HostTree):
         for place, other in renamed:
             if place < len(results):
                 row, (_, host_at), _, _ = expected[place]
+                row += [None] * (host_at + 1 - len(row))
                 row[host_at] = other.decode()
         for result in results:
             row, (checksum_at, _), _, _ = expected.popleft()

@@ -38,6 +38,7 @@ __all__ = [
     "FORMAT_VERSION",
     "INDEXES",
     "LINK",
+    "ORDINARY_COLUMNS",
     "STREAM_COLUMNS",
     "SYNTHESISED",
     "TABLES",
@@ -68,6 +69,8 @@ ENTRY_COLUMNS = (
     "id, ordinal, parent, name, key, kind, attributes, creation_time, last_access_time, last_write_time, change_time,"
     " security, ea, reparse, size, ranges, crc32, target, target_entry, target_layer, host, file_id"
 )
+ORDINARY_COLUMNS = ENTRY_COLUMNS[: ENTRY_COLUMNS.index(", target,")]
+"""Those of an entry that is no link and bears its own name on this machine; the others are NULL."""
 STREAM_COLUMNS = "id, ordinal, entry, owner, name, key, size, ranges, crc32, content, host"
 
 TABLES = f"""

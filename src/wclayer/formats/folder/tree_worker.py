@@ -59,6 +59,7 @@ class TreeWorker:
             self._connection.sendall(encode((self._results, self._renamed, failure)))
         finally:
             self._door.close()
+            self._messages.close()
 
     def _received(self) -> Iterator[Job]:
         """The jobs one by one; each list of them is answered when the job behind its last one is asked for."""
