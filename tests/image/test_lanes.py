@@ -579,7 +579,7 @@ def test_requests_and_answers_survive_the_way() -> None:
 def test_a_process_ends_by_itself_when_nobody_talks_to_it_any_more(
     ready: bool, tmp_path: Path, started: list[subprocess.Popen[bytes]]
 ) -> None:
-    options = LaneOptions(strict=False, sync=False, limits=Limits(), threads=False, capacity=1)
+    options = LaneOptions(strict=False, sync=False, limits=Limits(), helpers=False, capacity=1)
     with open(tmp_path / "lock", "wb") as lock:
         lane = ProcessLane(options, lock.fileno())
         assert not ready or lane.is_ready()
@@ -588,7 +588,7 @@ def test_a_process_ends_by_itself_when_nobody_talks_to_it_any_more(
 
 
 def test_a_process_holds_the_lock_as_long_as_it_lives(tmp_path: Path) -> None:
-    options = LaneOptions(strict=False, sync=False, limits=Limits(), threads=False, capacity=1)
+    options = LaneOptions(strict=False, sync=False, limits=Limits(), helpers=False, capacity=1)
     with open(tmp_path / "lock", "wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lane = ProcessLane(options, lock.fileno())

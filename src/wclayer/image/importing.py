@@ -11,6 +11,7 @@ from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import is_layer_folder, open_all, with_ancestors
 from wclayer.image.places import folder_made
+from wclayer.image.processors import worth_a_process
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import Notice, Notices, copy_layer
@@ -46,16 +47,25 @@ class Pour:
     """A layer on its way from a stream into a folder, in two steps, so that several layers can take the first at once.
 
     :meth:`run` writes everything and verifies every digest; :meth:`commit`, once the parents are there, makes the layer
-    exist. Leaving the ``with`` block without a commit leaves nothing. ``poured`` is what :meth:`run` found out.
+    exist. Leaving the ``with`` block without a commit leaves nothing. ``poured`` is what :meth:`run` found out. With
+    ``second_process`` another process makes the files.
     """
 
     poured: ImportedLayer
 
-    def __init__(self, stream: LayerStream, destination: Path, *, strict: bool = False, sync: bool = False) -> None:
+    def __init__(
+        self,
+        stream: LayerStream,
+        destination: Path,
+        *,
+        strict: bool = False,
+        sync: bool = False,
+        second_process: bool = False,
+    ) -> None:
         self._stream: LayerStream | None = stream
         self.notices = Notices(strict=strict)
         try:
-            self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync)
+            self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync, second_process=second_process)
         except BaseException:
             stream.close()
             raise
@@ -80,7 +90,11 @@ class Pour:
         reader = TarLayerReader(
             watched(stream, progress, part), notices=self.notices, recorder=self.writer.header_record()
         )
-        copy_layer(reader, self.writer)
+        try:
+            copy_layer(reader, self.writer)
+        except WclayerError:
+            self.writer.settle()  # what went wrong before comes first
+            raise
         stream.finish()
         self.poured = ImportedLayer(
             self.writer.path,
@@ -148,7 +162,8 @@ def import_layer(
             progress.begin(source)
             try:
                 stream = open_layer(layer.open(), diff_id=promised, limits=limits, layer=source)
-                with Pour(stream, destination, strict=strict, sync=sync) as pour:
+                apart = worth_a_process(layer.locate().size)
+                with Pour(stream, destination, strict=strict, sync=sync, second_process=apart) as pour:
                     pour.run(progress, source)
                     return pour.commit(opened, _chain_id(opened, pour.poured.diff_id), {"source": source})
             finally:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from wclayer.errors import StoreError
 from wclayer.image.importing import ImportedLayer, Pour
+from wclayer.image.processors import worth_a_process
 from wclayer.image.progress import Progress
 from wclayer.oci import Digest, LayerBlob, Limits
 
@@ -24,12 +25,15 @@ class LaneLostError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class LaneOptions:
-    """How a lane works: ``threads`` inflate and hash aside, and it may hold ``capacity`` poured layers."""
+    """How a lane works. It may hold ``capacity`` poured layers.
+
+    With ``helpers`` threads inflate and hash beside it, and for large layers another process makes the files.
+    """
 
     strict: bool
     sync: bool
     limits: Limits
-    threads: bool
+    helpers: bool
     capacity: int
 
 
@@ -73,8 +77,9 @@ class LocalLane:
     def pour(self, blob: LayerBlob, destination: Path, progress: Progress) -> Digest:
         """Write a layer and verify it."""
         options = self.options
-        stream = blob.stream(limits=options.limits, threads=options.threads)
-        pour = Pour(stream, destination, strict=options.strict, sync=options.sync)
+        stream = blob.stream(limits=options.limits, threads=options.helpers)
+        apart = options.helpers and worth_a_process(blob.locate().size)
+        pour = Pour(stream, destination, strict=options.strict, sync=options.sync, second_process=apart)
         try:
             pour.run(progress, str(blob))
         except BaseException:

@@ -57,7 +57,7 @@ class ProcessLane:
 
     def __init__(self, options: LaneOptions, lock: int) -> None:
         self.options = options
-        self._here = LocalLane(replace(options, threads=True))  # for layers that only this process can read
+        self._here = LocalLane(replace(options, helpers=True))  # for layers that only this process can read
         self._held_here: set[int] = set()
         self._connection, there = socket.socketpair()
         try:

@@ -1,4 +1,4 @@
-"""How many processors this process may use, which in a container is fewer than the machine has.
+"""How many processors this process may use, which in a container is fewer than the machine has; and what for.
 
 Counted are those it is bound to (``sched_setaffinity``), and the time that its control groups grant (``cpu.max``, Linux
 kernel documentation, cgroup-v2).
@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["usable_processors"]
+__all__ = ["WORTH_A_PROCESS", "usable_processors", "worth_a_process"]
+
+WORTH_A_PROCESS = 16 << 20
+"""Bytes of a blob for which another process is worth its start: less is written before it has imported everything."""
 
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
@@ -19,6 +22,11 @@ def usable_processors(membership: Path = _MEMBERSHIP, groups: Path = _GROUPS) ->
     """How many there are, 1 at least; a share of one counts as a whole."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([count, *_granted(membership, groups)]))
+
+
+def worth_a_process(size: int | None) -> bool:
+    """Whether a blob of ``size`` bytes, None if that is not known, is worth a process of its own."""
+    return size is None or size >= WORTH_A_PROCESS
 
 
 def _granted(membership: Path, groups: Path) -> list[int]:

@@ -21,7 +21,7 @@ from wclayer.image.importing import ImportedLayer
 from wclayer.image.lane import Lane, LaneLostError, LaneOptions, LocalLane
 from wclayer.image.lane_process import ProcessLane, can_start_processes
 from wclayer.image.places import folder_made
-from wclayer.image.processors import usable_processors
+from wclayer.image.processors import WORTH_A_PROCESS, usable_processors
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.schedule import Schedule, Stopped
 from wclayer.image.unpacked import (
@@ -43,7 +43,6 @@ from wclayer.oci.platforms import format_platform
 __all__ = ["UnpackOptions", "UnpackResult", "unpack", "unpack_image"]
 
 _MOST_LANES = 8
-_WORTH_A_PROCESS = 16 << 20  # bytes of a blob: less is written before a new interpreter has imported everything
 _HELD_HERE, _HELD_APART = 2, 16  # poured layers that a lane may hold; each keeps up to a hundred folders open
 
 
@@ -51,7 +50,8 @@ _HELD_HERE, _HELD_APART = 2, 16  # poured layers that a lane may hold; each keep
 class UnpackOptions:
     """How to unpack. ``jobs`` is how many layers go to disk at once, each in a process of its own but the first.
 
-    None: as many as there are processors, where that is worth it. The result is the same, whatever their number.
+    None: as many as there are processors, where that is worth it; what is not needed for layers helps to inflate, hash
+    and make files. With 1 all is done by one thread. The result is the same, whatever the number.
     """
 
     platform: str | None = None
@@ -67,7 +67,7 @@ class UnpackOptions:
             return 1
         wanted = self.jobs
         if wanted is None:
-            wanted = min(usable_processors(), _MOST_LANES, 1 + (sum(todo) - max(todo)) // _WORTH_A_PROCESS)
+            wanted = min(usable_processors(), _MOST_LANES, 1 + (sum(todo) - max(todo)) // WORTH_A_PROCESS)
         return min(wanted, len(todo))
 
 
@@ -214,9 +214,9 @@ class _Layers:
     def _open_lanes(self, stack: ExitStack) -> list[Lane]:
         """One in this process, the others in their own; where none can be started there are fewer."""
         options = self.options
-        # Threads that inflate and hash beside each lane only help where there is a processor for them.
-        threads = usable_processors() >= 2 * self._lanes or self._lanes == 1
-        shared = LaneOptions(options.strict, options.sync, options.limits, threads, _HELD_APART)
+        # What inflates, hashes and makes files beside a lane only helps where there is a processor for it.
+        helpers = options.jobs != 1 and usable_processors() >= 2 * self._lanes
+        shared = LaneOptions(options.strict, options.sync, options.limits, helpers, _HELD_APART)
         lanes: list[Lane] = [LocalLane(replace(shared, capacity=_HELD_HERE))]
         with suppress(OSError):
             while len(lanes) < self._lanes:

@@ -32,6 +32,7 @@ __all__ = [
     "LAYER_CHAIN",
     "PIECE",
     "STREAM_FOLDER",
+    "copy_file",
     "crc32",
     "file_stream",
     "host_leaf",
@@ -39,6 +40,7 @@ __all__ = [
     "host_wants_escape",
     "inline_stream",
     "stored_bytes",
+    "write_rest",
     "write_stream",
 ]
 
@@ -96,7 +98,7 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
         for piece in data.source(data.size):
             length = write(descriptor, piece)
             if length != len(piece):
-                _write_rest(descriptor, memoryview(piece)[length:])
+                write_rest(descriptor, memoryview(piece)[length:])
             checksum = crc32(piece, checksum)
             written += len(piece)
         if written != data.size:
@@ -126,7 +128,20 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
     return checksum
 
 
-def _write_rest(descriptor: int, rest: memoryview) -> None:
+def copy_file(descriptor: int, data: Stream, times: tuple[int, int], path: str, where: str) -> None:
+    """Write ``data`` into the new file ``descriptor``, set its times (ns after 1970), close it. Raises StoreError."""
+    try:
+        try:
+            write_stream(descriptor, data, path)
+            os.utime(descriptor, ns=times)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise store_error(error, "cannot write the file", encode_wtf8(path), where) from error
+
+
+def write_rest(descriptor: int, rest: memoryview) -> None:
+    """Write what a first call of :func:`os.write` did not. Raises OSError."""
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 

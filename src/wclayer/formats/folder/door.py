@@ -33,6 +33,7 @@ __all__ = [
     "NameTakenError",
     "check_platform",
     "readable",
+    "seal_folder",
     "store_error",
 ]
 
@@ -276,6 +277,16 @@ def check_platform() -> None:
             "this system cannot open files relative to an open folder, without which a layer folder is not safe",
             hint="use Linux or macOS for layer folders",
         )
+
+
+def seal_folder(door: Door, path: bytes, times: tuple[int, int], mode: int) -> None:
+    """Set access and modification time (ns after 1970) and mode of the folder ``path``. Raises StoreError."""
+    descriptor = door.directory(path)
+    try:
+        os.utime(descriptor, ns=times)
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        raise store_error(error, "cannot seal the folder", path, door.where) from error
 
 
 def store_error(error: OSError, action: str, path: bytes, where: str) -> StoreError:

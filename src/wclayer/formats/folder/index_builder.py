@@ -9,8 +9,10 @@ a path passes through is checked as it is walked. What only a look at all names 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Protocol
 
 from wclayer._version import __version__
 from wclayer.errors import LimitError, UnsafeEntryError
@@ -21,6 +23,7 @@ from wclayer.formats.folder.schema import (
     FOLDER,
     INDEXES,
     LINK,
+    ORDINARY_COLUMNS,
     STREAM_COLUMNS,
     SYNTHESISED,
     TABLES,
@@ -36,8 +39,19 @@ from wclayer.ntfs.names import checked_path, checked_stream_name, encode_wtf8, f
 
 __all__ = ["MAX_DEPTH", "FolderMaker", "IndexBuilder"]
 
-FolderMaker: TypeAlias = Callable[[bytes, str], bytes | None]
-"""Makes the folder of a name in the folder at a host path; returns its name on the host when it is another one."""
+
+class FolderMaker(Protocol):
+    """What the builder asks of a :class:`~wclayer.formats.folder.tree.HostTree`."""
+
+    def make_folder(self, parent: bytes, name: str) -> bytes | None:
+        """Make the folder ``name`` in ``parent``; returns its name on this machine when it is another one."""
+
+    def expect(self, row: list[Any], places: tuple[int, int], path: str, taken: str) -> None:
+        """Complete the row of what was asked for last."""
+
+    def unsettled(self) -> int | None:
+        """The number of the first row that is not complete yet."""
+
 
 MAX_DEPTH = 1024
 """The most components of a path: deep enough for any system, so shallow that one entry cannot make a disk full."""
@@ -49,22 +63,35 @@ _RECENT = 4096
 _RECENT_CHARACTERS = 1 << 20
 _KNOWN_BYTES = 8 << 20
 
-_INSERT_ENTRY = f"INSERT INTO entry({ENTRY_COLUMNS}) VALUES({', '.join('?' * (ENTRY_COLUMNS.count(',') + 1))})"
-_INSERT_STREAM = f"INSERT INTO stream({STREAM_COLUMNS}) VALUES({', '.join('?' * (STREAM_COLUMNS.count(',') + 1))})"
+_ENTRY_PLACES = ENTRY_COLUMNS.split(", ").index("crc32"), ENTRY_COLUMNS.split(", ").index("host")
+_STREAM_PLACES = STREAM_COLUMNS.split(", ").index("crc32"), STREAM_COLUMNS.split(", ").index("host")
+
+
+def _insert(table: str, columns: str) -> str:
+    return f"INSERT INTO {table}({columns}) VALUES({', '.join('?' * (columns.count(',') + 1))})"
+
+
+_INSERT_ENTRY = _insert("entry", ENTRY_COLUMNS)
+_INSERT_ORDINARY = _insert("entry", ORDINARY_COLUMNS)
+_INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
+_DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
+_DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
+_ORDINARY = ORDINARY_COLUMNS.count(",") + 1
+_ALL = ENTRY_COLUMNS.count(",") + 1
 
 
 class IndexBuilder:
     """Fills the database at ``path`` (``""``: a private one that vanishes when closed).
 
-    ``make_folder`` makes folders on this machine; None when only the index is wanted. ``where`` names the layer in
+    ``tree`` makes folders on this machine; None when only the index is wanted. ``where`` names the layer in
     errors. Every method raises UnsafeEntryError for a path that is not in normal form, that passes through something
     other than a folder, or that is there already, as far as this can be told at once.
     """
 
-    def __init__(self, path: str, notices: Notices, *, where: str, make_folder: FolderMaker | None = None) -> None:
+    def __init__(self, path: str, notices: Notices, *, where: str, tree: FolderMaker | None = None) -> None:
         self.where = where
         self._notices = notices
-        self._make_folder = make_folder
+        self._tree = tree
         self._next = 1
         self._folders: dict[tuple[int, str], int] = {}  # the number that a folder had first
         self._synthesised: set[int] = set()
@@ -75,8 +102,9 @@ class IndexBuilder:
         self._recent_characters = 0
         self._security: dict[bytes, int] = {}
         self._security_bytes = 0
-        self._rows: list[Row] = []
-        self._stream_rows: list[Row] = []
+        self._rows: list[list[Any]] = []
+        self._stream_rows: list[list[Any]] = []
+        self._full = _BATCH_ROWS
         self._pending_bytes = 0
         self._last_path: str | None = None
         self._last_id = 0
@@ -100,7 +128,7 @@ class IndexBuilder:
         except sqlite3.Error as error:
             raise database_error(error, self.where) from error
 
-    def execute_many(self, statement: str, rows: Iterable[Row]) -> None:
+    def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """One statement for many rows."""
         try:
             self.database.executemany(statement, rows)
@@ -124,7 +152,7 @@ class IndexBuilder:
 
     def add_file(self, entry: Entry, parent: int, name: str, crc: int | None, *, host: bytes | None = None) -> None:
         """The file ``name`` in folder ``parent``, called ``host`` on this machine; ``crc`` is of its stored bytes."""
-        self._add(
+        row = self._add(
             entry.path,
             parent,
             name,
@@ -136,12 +164,14 @@ class IndexBuilder:
             host=host,
             file_id=entry.file_id,
         )
+        if self._tree is not None:
+            self._tree.expect(row, _ENTRY_PLACES, entry.path, self.taken(parent, name))
 
-    def taken(self, parent: int, name: str, path: str) -> UnsafeEntryError:
-        """The error for the file ``path`` whose name is taken on this machine."""
+    def taken(self, parent: int, name: str) -> str:
+        """What is wrong when the name of a file is taken on this machine."""
         if (parent, name) in self._folders:
-            return UnsafeEntryError("a file where a folder was", path=path)
-        return UnsafeEntryError("duplicate entry: the path is there already", path=path)
+            return "a file where a folder was"
+        return "duplicate entry: the path is there already"
 
     def add_folder(self, entry: Entry) -> None:
         """A folder; made on this machine unless it was synthesised before."""
@@ -151,8 +181,9 @@ class IndexBuilder:
         parent, host_path, name = self.locate(path)
         key = (parent, name)
         first = self._folders.get(key)
+        made = first is None
         if first is None:
-            host = self._made(host_path, name, path, "a folder where a file was, or a duplicate entry")
+            host = self._made(host_path, name, path, _FOLDER_TAKEN)
             first = self._folders[key] = self._next
             if host is not None:
                 self._escaped[first] = host
@@ -166,7 +197,9 @@ class IndexBuilder:
             host = self._escaped.get(first)
         if is_reparse:
             self._reparse.add(first)
-        self._add(path, parent, name, FOLDER, entry.ordinal, entry.metadata, host=host, file_id=entry.file_id)
+        row = self._add(path, parent, name, FOLDER, entry.ordinal, entry.metadata, host=host, file_id=entry.file_id)
+        if made and self._tree is not None:
+            self._tree.expect(row, _ENTRY_PLACES, path, _FOLDER_TAKEN)
 
     def add_link(self, link: HardLink) -> None:
         """A hard link, resolved later by :mod:`~wclayer.formats.folder.links`."""
@@ -195,41 +228,48 @@ class IndexBuilder:
             raise _not_normal(stream.path)
         number, data = self._next, stream.data
         self._next += 1
-        self._stream_rows.append(
-            (
-                number,
-                stream.ordinal,
-                owner,
-                None if owner else stream.path,
-                stream.name,
-                fold(stream.name),
-                data.size,
-                encode_ranges(data.ranges, data.size),
-                crc,
-                content,
-                host,
-            )
-        )
+        row = [
+            number,
+            stream.ordinal,
+            owner,
+            None if owner else stream.path,
+            stream.name,
+            fold(stream.name),
+            data.size,
+            encode_ranges(data.ranges, data.size),
+            crc,
+            content,
+            host,
+        ]
+        self._stream_rows.append(row)
+        if host is not None and self._tree is not None:
+            self._tree.expect(row, _STREAM_PLACES, stream.path, "")
         self._pending_bytes += len(content or b"") + 256
         if self._pending_bytes >= _BATCH_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Put the rows collected so far into the database."""
-        for rows, statement, delete in (
-            (self._rows, _INSERT_ENTRY, "DELETE FROM entry WHERE id >= ?"),
-            (self._stream_rows, _INSERT_STREAM, "DELETE FROM stream WHERE id >= ?"),
-        ):
-            if not rows:
-                continue
-            try:
-                self.execute_many(statement, rows)
-            except (OverflowError, UnicodeEncodeError):
-                # A time beyond 63 bits or a lone surrogate: so rare that looking for one in each row would cost more.
-                self.execute(delete, (rows[0][0],))
-                self.execute_many(statement, [encodable_row(row) for row in rows])
-            rows.clear()
+        """Put the rows collected so far into the database, up to the first that is not complete."""
+        first = self._tree.unsettled() if self._tree is not None else None
+        rows = _complete(self._rows, first)
+        ordinary = [row for row in rows if len(row) == _ORDINARY]
+        self._insert(ordinary, _INSERT_ORDINARY, _DELETE_ENTRY)
+        if len(ordinary) < len(rows):
+            others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) != _ORDINARY]
+            self._insert(others, _INSERT_ENTRY, _DELETE_ENTRY)
+        self._insert(_complete(self._stream_rows, first), _INSERT_STREAM, _DELETE_STREAM)
+        self._full = len(self._rows) + _BATCH_ROWS
         self._pending_bytes = 0
+
+    def _insert(self, rows: list[list[Any]], statement: str, delete: str) -> None:
+        if not rows:
+            return
+        try:
+            self.execute_many(statement, rows)
+        except (OverflowError, UnicodeEncodeError):
+            # A time beyond 63 bits or a lone surrogate: so rare that looking for one in each row would cost more.
+            self.execute_many(delete, [(row[0],) for row in rows])
+            self.execute_many(statement, [encodable_row(row) for row in rows])
 
     def finish(self) -> None:
         """No more items come: settle which entry each folder is, and build the indexes."""
@@ -287,7 +327,7 @@ class IndexBuilder:
         target: str | None = None,
         host: bytes | None = None,
         file_id: bytes | None = None,
-    ) -> None:
+    ) -> list[Any]:
         number = self._next
         self._next = number + 1
         self._last_path = path
@@ -301,34 +341,32 @@ class IndexBuilder:
             extended = encode_eas(metadata.extended_attributes) or None
             reparse = metadata.reparse
             self._pending_bytes += len(extended or b"") + len(reparse or b"")
-        self._rows.append(
-            (
-                number,
-                ordinal,
-                parent,
-                name,
-                fold(name),
-                kind,
-                metadata.attributes,
-                metadata.creation_time,
-                metadata.last_access_time,
-                metadata.last_write_time,
-                metadata.change_time,
-                security,
-                extended,
-                reparse,
-                None if data is None else data.size,
-                None if data is None or data.ranges is None else encode_ranges(data.ranges, data.size),
-                crc,
-                target,
-                None,
-                None,
-                None if host is None else host.decode(),
-                file_id,
-            )
-        )
-        if len(self._rows) >= _BATCH_ROWS or self._pending_bytes >= _BATCH_BYTES:
+        row = [
+            number,
+            ordinal,
+            parent,
+            name,
+            fold(name),
+            kind,
+            metadata.attributes,
+            metadata.creation_time,
+            metadata.last_access_time,
+            metadata.last_write_time,
+            metadata.change_time,
+            security,
+            extended,
+            reparse,
+            None if data is None else data.size,
+            None if data is None or data.ranges is None else encode_ranges(data.ranges, data.size),
+            crc,
+        ]
+        if target is not None or host is not None or file_id is not None:
+            row += (target, None, None, None if host is None else host.decode(), file_id)
+        # Before this row is added: what became of it is not asked for yet.
+        if len(self._rows) >= self._full or self._pending_bytes >= _BATCH_BYTES:
             self.flush()
+        self._rows.append(row)
+        return row
 
     def _walk(self, parent: str, path: str) -> tuple[int, bytes]:
         """The folder ``parent`` of the entry ``path``, which is not among the recent ones."""
@@ -342,13 +380,15 @@ class IndexBuilder:
             key = (number, name)
             found = self._folders.get(key)
             if found is None:
-                here = "/".join(names[:depth])
-                host = self._made(host_path, name, path, f"it lies below {here}, which is not a folder")
+                taken = f"it lies below {'/'.join(names[:depth])}, which is not a folder"
+                host = self._made(host_path, name, path, taken)
                 found = self._folders[key] = self._next
                 if host is not None:
                     self._escaped[found] = host
                 self._synthesised.add(found)
-                self._add(None, number, name, SYNTHESISED, None, _NOTHING, host=host)
+                row = self._add(None, number, name, SYNTHESISED, None, _NOTHING, host=host)
+                if self._tree is not None:
+                    self._tree.expect(row, _ENTRY_PLACES, path, taken)
             elif found in self._reparse:
                 here = "/".join(names[:depth])
                 raise UnsafeEntryError(f"it lies below {here}, which is a reparse point", path=path)
@@ -364,10 +404,10 @@ class IndexBuilder:
 
     def _made(self, host_path: bytes, name: str, path: str, taken: str) -> bytes | None:
         """Make a folder on this machine; ``taken`` says what is wrong with the entry ``path`` when it cannot be."""
-        if self._make_folder is None:
+        if self._tree is None:
             return None
         try:
-            return self._make_folder(host_path, name)
+            return self._tree.make_folder(host_path, name)
         except NameTakenError as error:
             raise UnsafeEntryError(taken, path=path) from error
 
@@ -387,6 +427,16 @@ class IndexBuilder:
 
 
 _NOTHING = Metadata()
+_FOLDER_TAKEN = "a folder where a file was, or a duplicate entry"
+_number = itemgetter(0)
+
+
+def _complete(collected: list[list[Any]], first: int | None) -> list[list[Any]]:
+    """The rows before number ``first``, taken out of the list."""
+    end = len(collected) if first is None else bisect_left(collected, first, key=_number)
+    rows = collected[:end]
+    del collected[:end]
+    return rows
 
 
 def _not_normal(path: str) -> UnsafeEntryError:

@@ -8,8 +8,8 @@ reparse point, nor through one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 from wclayer.errors import UnsafeEntryError
 from wclayer.formats.folder.index import LayerIndex
@@ -21,7 +21,8 @@ from wclayer.ntfs.names import checked_path
 
 __all__ = ["LinkMaker", "Target", "resolve_links"]
 
-_BATCH = 512
+_BATCH = 2048
+_PLACES = (4, 5)  # of checksum and name among what is updated
 
 
 class Target(NamedTuple):
@@ -31,8 +32,14 @@ class Target(NamedTuple):
     node: Node
 
 
-LinkMaker: TypeAlias = Callable[[Node, Target], bytes | None]
-"""Makes a link on this machine; returns its name there when it is another one."""
+class LinkMaker(Protocol):
+    """What is asked of a :class:`~wclayer.formats.folder.tree.HostTree`, behind which the parents are known."""
+
+    def make_link(self, link: Node, target: Target, row: list[Any], places: tuple[int, int]) -> bytes | None:
+        """Make a link on this machine; returns its name there when it is another one, or completes ``row`` later."""
+
+    def settle(self) -> None:
+        """Wait until all is done that was asked for."""
 
 
 def resolve_links(
@@ -40,9 +47,9 @@ def resolve_links(
     index: LayerIndex,
     parents: Sequence[LayerIndex] | None,
     notices: Notices,
-    make_link: LinkMaker | None = None,
+    maker: LinkMaker | None = None,
 ) -> None:
-    """Find the target of every link, and make the link on this machine if ``make_link`` is given.
+    """Find the target of every link, and let ``maker`` make the link on this machine if there is one.
 
     ``parents`` None means that they are not known: then a link whose target is not in this layer gets the notice
     ``unresolved-link``. Otherwise it raises UnsafeEntryError, as do links to folders, to or through reparse points,
@@ -58,18 +65,20 @@ def resolve_links(
                 notices.add("unresolved-link", link.path, f"its target {link.target} is not in this layer")
                 continue
             node = target.node
-            host = make_link(link, target) if make_link else None
-            updates.append(
-                (
-                    node.id if target.layer is None else None,
-                    target.layer,
-                    node.size,
-                    None if node.size is None else encode_ranges(node.ranges, node.size),
-                    node.crc32,
-                    None if host is None else host.decode(),
-                    link.id,
-                )
-            )
+            update: list[Any] = [
+                node.id if target.layer is None else None,
+                target.layer,
+                node.size,
+                None if node.size is None else encode_ranges(node.ranges, node.size),
+                node.crc32,
+                None,
+                link.id,
+            ]
+            updates.append(update)
+            if maker is not None and (host := maker.make_link(link, target, update, _PLACES)) is not None:
+                update[_PLACES[1]] = host.decode()
+        if maker is not None:
+            maker.settle()
         builder.execute_many(
             "UPDATE entry SET target_entry = ?, target_layer = ?, size = ?, ranges = ?, crc32 = ?, host = ?"
             " WHERE id = ?",

@@ -22,6 +22,7 @@ type on purpose: SQLite must not convert what is put in.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from struct import error as struct_error
 from struct import pack, unpack
 from typing import Any, TypeAlias
@@ -37,6 +38,7 @@ __all__ = [
     "FORMAT_VERSION",
     "INDEXES",
     "LINK",
+    "ORDINARY_COLUMNS",
     "STREAM_COLUMNS",
     "SYNTHESISED",
     "TABLES",
@@ -67,6 +69,8 @@ ENTRY_COLUMNS = (
     "id, ordinal, parent, name, key, kind, attributes, creation_time, last_access_time, last_write_time, change_time,"
     " security, ea, reparse, size, ranges, crc32, target, target_entry, target_layer, host, file_id"
 )
+ORDINARY_COLUMNS = ENTRY_COLUMNS[: ENTRY_COLUMNS.index(", target,")]
+"""Those of an entry that is no link and bears its own name on this machine; the others are NULL."""
 STREAM_COLUMNS = "id, ordinal, entry, owner, name, key, size, ranges, crc32, content, host"
 
 TABLES = f"""
@@ -107,7 +111,7 @@ def decode_name(value: object) -> str:
     raise FormatError(f"a name of type {type(value).__name__} in the database", kind="layer-db")
 
 
-def encodable_row(row: Row) -> Row:
+def encodable_row(row: Sequence[Any]) -> Row:
     """``row`` with every value that SQLite refuses in the form it accepts."""
     return tuple(_encodable(value) for value in row)
 

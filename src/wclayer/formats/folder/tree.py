@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from wclayer.formats.folder.content import (
     STREAM_FOLDER,
+    copy_file,
     crc32,
     file_stream,
     host_leaf,
@@ -14,7 +16,7 @@ from wclayer.formats.folder.content import (
     host_wants_escape,
     write_stream,
 )
-from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, store_error
+from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, seal_folder, store_error
 from wclayer.formats.folder.folder import LayerFolder
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.links import Target
@@ -23,7 +25,10 @@ from wclayer.formats.folder.staging import Staging
 from wclayer.model import Stream
 from wclayer.ntfs.names import encode_wtf8
 
-__all__ = ["HostTree"]
+__all__ = ["HostTree", "Places", "host_name"]
+
+Places: TypeAlias = tuple[int, int]
+"""Where in a row the checksum of a stream stands, and its name on this machine."""
 
 _SHORT = 63  # characters: 252 bytes of WTF-8 at most
 _PROBE = b".wcl-probe"
@@ -37,6 +42,7 @@ class HostTree:
 
     def __init__(self, staging: Staging, *, where: str, link_host_files: bool = False) -> None:
         self.door = Door(staging.root, where=where)
+        self.parents: Sequence[LayerFolder] = ()  # the layers below, nearest first, into which links may lead
         self._root = staging.root
         self._where = where
         self._mask = staging.mask
@@ -46,7 +52,7 @@ class HostTree:
 
     def make_folder(self, parent: bytes, name: str) -> bytes | None:
         """Make the folder ``name`` in ``parent``. Raises NameTakenError, StoreError."""
-        host = _escape(parent, name)
+        host = host_name(parent, name)
         try:
             self.door.make_directory(parent, host or encode_wtf8(name))
         except (NameRefusedError, NameTakenError) as error:
@@ -63,7 +69,7 @@ class HostTree:
 
         Raises NameTakenError, StoreError, and FormatError when ``data`` is not as long as it says.
         """
-        host = None if name[0] != "." and len(name) <= _SHORT and parent else _escape(parent, name)
+        host = host_name(parent, name)
         if data is not None and data.host_path is not None and self._link_host_files:
             leaf = host or encode_wtf8(name)
             if self.door.adopt(data.host_path, data.size, parent, leaf):
@@ -86,13 +92,27 @@ class HostTree:
         descriptor = self.door.create(STREAM_FOLDER, leaf.encode())
         return self._fill(descriptor, data, host_times(None), path), leaf
 
-    def add_link(self, index: LayerIndex, parents: Sequence[LayerFolder], link: Node, target: Target) -> bytes | None:
+    def expect(self, row: list[Any], places: Places, path: str, taken: str) -> None:
+        """Complete ``row`` once what was asked for last is done, which here it is.
+
+        ``taken`` says what is wrong with the entry ``path`` if its name turns out to be taken.
+        """
+
+    def unsettled(self) -> int | None:
+        """The number of the first row that is not complete yet."""
+        return None
+
+    def settle(self) -> None:
+        """Wait until everything is done that was asked for. Raises what went wrong with it."""
+
+    def make_link(self, link: Node, target: Target, row: list[Any], places: Places) -> bytes | None:  # noqa: ARG002
         """Make ``link`` another name of the file of ``target``, or a copy where the file system has no such link."""
+        index, parents = link.index, self.parents
         node = target.node
         parent = index.folder_path(link.parent)[1]
         folder, leaf = node.index.folder_path(node.parent)[1], node.host_leaf
         source = self.door if target.layer is None else parents[target.layer].door
-        host = _escape(parent, link.name)
+        host = host_name(parent, link.name)
         size = node.size or 0
         try:
             linked = self.door.link(source, folder, leaf, parent, host or encode_wtf8(link.name), size=size)
@@ -110,7 +130,7 @@ class HostTree:
                 copied = parents[target.layer].open_data(node)
                 data = Stream.from_bytes(b"") if copied is None else copied
             descriptor = self.door.create(parent, host or encode_wtf8(link.name))
-            self._fill(descriptor, data, host_times(node.last_write_time), link.path)
+            copy_file(descriptor, data, host_times(node.last_write_time), link.path, self._where)
         return host
 
     def open_new(self, path: str, _flags: int) -> int:
@@ -129,10 +149,10 @@ class HostTree:
         """
         mode = 0o555 & self._mask
         for folder in index.folders():
-            path = index.folder_path(folder.id)[1]
-            self._seal(path, host_times(folder.last_write_time), mode)
+            self._seal(index.folder_path(folder.id)[1], folder.last_write_time, mode)
         if self._has_stream_folder:
-            self._seal(STREAM_FOLDER, (0, 0), mode)
+            self._seal(STREAM_FOLDER, None, mode)
+        self.settle()
 
     def seal_top(self) -> None:
         """Make the top folder read-only."""
@@ -144,14 +164,6 @@ class HostTree:
     def close(self) -> None:
         """Close the folders held open."""
         self.door.close()
-
-    def _seal(self, path: bytes, times: tuple[int, int], mode: int) -> None:
-        descriptor = self.door.directory(path)
-        try:
-            os.utime(descriptor, ns=times)
-            os.fchmod(descriptor, mode)
-        except OSError as error:
-            raise store_error(error, "cannot seal the folder", path, self._where) from error
 
     def _fill(self, descriptor: int, data: Stream | None, times: tuple[int, int] | None, path: str) -> int | None:
         """Write ``data`` into the new file ``descriptor`` and close it; returns the CRC-32 of the stored bytes."""
@@ -171,6 +183,9 @@ class HostTree:
             raise store_error(error, "cannot write the file", encode_wtf8(path), self._where) from error
         return checksum
 
+    def _seal(self, path: bytes, last_write_time: int | None, mode: int) -> None:
+        seal_folder(self.door, path, host_times(last_write_time), mode)
+
     def _may_escape(self, error: NameRefusedError | NameTakenError) -> bool:
         """Whether another name may help: not when this very name is taken on a file system that tells cases apart."""
         return self._folds_case or isinstance(error, NameRefusedError)
@@ -188,7 +203,10 @@ class HostTree:
             os.unlink(_PROBE, dir_fd=self._root)
 
 
-def _escape(parent: bytes, name: str) -> bytes | None:
+def host_name(parent: bytes, name: str) -> bytes | None:
+    """The other name that ``name`` must have in ``parent``; None where it can stand for itself, as nearly all do."""
+    if name[0] != "." and len(name) <= _SHORT and parent:
+        return None
     return host_leaf(name, escape=True) if host_wants_escape(name, top=not parent) else None
 
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
 
-from wclayer.errors import UsageError
+from wclayer.errors import UnsafeEntryError, UsageError
 from wclayer.formats.folder.checks import attach_streams, check_names
 from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, crc32, stored_bytes
 from wclayer.formats.folder.door import READ_FLAGS, NameTakenError, store_error
@@ -23,6 +23,7 @@ from wclayer.formats.folder.headers import HeaderRecordWriter
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.index_builder import IndexBuilder
 from wclayer.formats.folder.links import resolve_links
+from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Transaction
@@ -41,7 +42,8 @@ class LayerFolderWriter(Transaction):
     ``parents`` are the layers below, nearest first: open :class:`LayerFolder` objects, or paths, which are opened and
     closed here. ``facts`` is what is known of the layer as a whole, see :meth:`set_facts`. With ``sync`` the data too
     survives a loss of power once :meth:`commit` returns. With ``link_host_files`` a stream that lies in a file of the
-    same file system is linked, not copied; that file must then never change.
+    same file system is linked, not copied; that file must then never change. With ``second_process`` another process
+    makes the files while this one reads, where the system allows: worth its start for some thousand files.
 
     :meth:`write` raises UnsafeEntryError for an entry that would leave the layer, pass through something other than a
     folder, or overwrite what is there; FormatError for a stream that is not as long as it says; StoreError when the
@@ -58,6 +60,7 @@ class LayerFolderWriter(Transaction):
         facts: Mapping[str, Fact] | None = None,
         sync: bool = False,
         link_host_files: bool = False,
+        second_process: bool = False,
     ) -> None:
         self.notices = Notices() if notices is None else notices
         self._facts: dict[str, Fact] = dict(facts or {})
@@ -70,10 +73,12 @@ class LayerFolderWriter(Transaction):
         where = str(self.path)
         try:
             self._parents = [self._opened(parent) for parent in parents]
-            self._tree = HostTree(self._staging, where=where, link_host_files=link_host_files)
+            self._tree = _open_tree(
+                self._staging, where, link_host_files=link_host_files, second_process=second_process
+            )
             self._held.callback(self._tree.close)
             database = os.fspath(self._staging.path / os.fsdecode(INDEX))
-            self._builder = IndexBuilder(database, self.notices, where=where, make_folder=self._tree.make_folder)
+            self._builder = IndexBuilder(database, self.notices, where=where, tree=self._tree)
             self._held.callback(self._builder.abandon)
         except BaseException:
             self.abort()
@@ -125,6 +130,14 @@ class LayerFolderWriter(Transaction):
             self._state = "broken"
             raise
 
+    def settle(self) -> None:
+        """Wait until what was written so far is done. Raises what went wrong with it, which may be known only now."""
+        try:
+            self._tree.settle()
+        except BaseException:
+            self._state = "broken"
+            raise
+
     def commit(self) -> None:
         """Make the layer exist: links, checks, times, modes, index, and the rename to its name.
 
@@ -167,7 +180,7 @@ class LayerFolderWriter(Transaction):
         try:
             crc, host = self._tree.add_file(host_parent, name, entry.data, entry.metadata.last_write_time, path)
         except NameTakenError as error:
-            raise self._builder.taken(parent, name, path) from error
+            raise UnsafeEntryError(self._builder.taken(parent, name), path=path) from error
         self._builder.add_file(entry, parent, name, crc, host=host)
 
     def _write_stream(self, item: AlternateStream) -> None:
@@ -181,19 +194,15 @@ class LayerFolderWriter(Transaction):
 
     def _finish(self) -> None:
         builder, tree, notices = self._builder, self._tree, self.notices
+        tree.settle()
         if self._header_record is not None:
             self._header_record.close()
         builder.finish()
         index = LayerIndex(builder.database, builder.where)
         check_names(index, notices)
         attach_streams(builder, index, notices)
-        resolve_links(
-            builder,
-            index,
-            self._parents,
-            notices,
-            lambda link, target: tree.add_link(index, self._parents, link, target),
-        )
+        tree.parents = self._parents
+        resolve_links(builder, index, self._parents, notices, tree)
         tree.seal(index)
         tree.put(LAYER_CHAIN, layer_chain_text(parent.path for parent in self._parents))
         recorded = int(self._header_record is not None)
@@ -218,6 +227,15 @@ class LayerFolderWriter(Transaction):
             os.fsync(root)
         except OSError as error:
             raise store_error(error, "cannot synchronise the layer", b".", str(self.path)) from error
+
+
+def _open_tree(staging: Staging, where: str, *, link_host_files: bool, second_process: bool) -> HostTree:
+    if second_process and not link_host_files and can_work_remotely():
+        try:
+            return RemoteTree(staging, where=where)
+        except OSError:
+            pass  # too many processes, or none allowed: this one can do it too
+    return HostTree(staging, where=where, link_host_files=link_host_files)
 
 
 def _sync_file_system(descriptor: int) -> None:

@@ -100,12 +100,16 @@ class Members:
         """The next member, None at the end of the archive. Raises FormatError for a malformed archive."""
         previous = self._current
         try:
-            if self._left or self._padding:
-                self._finish_body()
-            self._current = None
             pax = _NO_RECORDS
             long_name = long_link = b""
-            block = self._upto(BLOCK)
+            if self._left or (ahead := self._usual()) is None:
+                self._finish_body()
+                self._current = None
+                block = self._upto(BLOCK)
+            else:
+                self._current = None
+                data, block = ahead
+                pax = _records(data)
             while True:
                 if len(block) == BLOCK and block[156] == _EXTENDED and (size := extension_size(block)) >= 0:
                     data, block = self._special(size, BLOCK)
@@ -141,6 +145,27 @@ class Members:
         except WclayerError as error:
             raise self._placed(error, previous) from None
         return member
+
+    def _usual(self) -> tuple[bytes, bytes] | None:
+        """An extended header's body and the block behind it, as nearly every member begins, in one go.
+
+        None unless all of it, with the padding before, is there to be seen.
+        """
+        window = self._stream.window()
+        start = self._padding
+        if len(window) < start + 2 * BLOCK or window[start + 156] != _EXTENDED:
+            return None
+        size = extension_size(bytes(window[start : start + BLOCK]))
+        body = start + BLOCK
+        end = body + size + -size % BLOCK + BLOCK
+        if size < 0 or size > MAX_RECORDS or end > len(window):
+            return None
+        raw = bytes(window[:end])
+        self._stream.advance(end)
+        self._padding = 0
+        if self._recorder is not None:
+            self._recorder.segment(raw)
+        return raw[body : body + size], raw[-BLOCK:]
 
     def _placed(self, error: WclayerError, previous: Member | None) -> WclayerError:
         """``error`` with its place: the member it is about, or the one behind which nothing could be read."""

@@ -57,6 +57,14 @@ class SlabStream:
             count -= len(part)
         return b"".join(parts)
 
+    def window(self) -> memoryview:
+        """What can be seen of the stream without reading on, perhaps nothing; :meth:`advance` passes over it."""
+        return self._view[self._pos : self._end]
+
+    def advance(self, count: int) -> None:
+        """Pass over ``count`` bytes of the :meth:`window`."""
+        self._pos += count
+
     def take(self, count: int) -> bytes:
         """Exactly the next ``count`` bytes. Raises FormatError (``unexpected-eof``)."""
         data = self.upto(count)

@@ -1,0 +1,295 @@
+"""The files of a layer, made by a second process while this one reads on.
+
+Making a hundred thousand files is the kernel's work, parsing their headers is Python's, and one process can only do one
+of them at a time. So files and folders are asked for here and made there (:mod:`~wclayer.formats.folder.tree_worker`).
+What comes of it is known later: a row waits for its checksum, and an error shows up at a later call, at the latest at
+:meth:`RemoteTree.settle`. Jobs are done in order and the first error ends them, so it is the one that the same layer
+meets without a second process.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from typing import Any
+
+from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
+from wclayer.formats.folder.content import STREAM_FOLDER
+from wclayer.formats.folder.door import NameTakenError
+from wclayer.formats.folder.links import Target
+from wclayer.formats.folder.node import Node
+from wclayer.formats.folder.staging import Staging
+from wclayer.formats.folder.tree import HostTree, Places, host_name
+from wclayer.formats.folder.tree_jobs import (
+    FILE,
+    FOLDER,
+    LENGTH,
+    LINK,
+    OPEN,
+    PIECE,
+    RING,
+    SEAL,
+    Answer,
+    Failure,
+    Job,
+    encode,
+)
+from wclayer.model import Stream
+from wclayer.ntfs.names import encode_wtf8
+
+__all__ = ["RemoteTree", "can_work_remotely"]
+
+_WHOLE = 1 << 18
+"""Data of up to this many bytes stands in the ring in one piece."""
+_BATCH_JOBS = 64
+_BATCH_BYTES = 1 << 18
+_MAX_SENT = 32
+_RECEIVE = 1 << 16
+_NO_ROW = [0, None, None]  # of what has none
+_START = "import sys; sys.path[:] = {path!r}; from wclayer.formats.folder.tree_worker import main; main{arguments!r}"
+
+
+def can_work_remotely() -> bool:
+    """Whether this system and this interpreter have what a second process needs."""
+    return sys.platform == "linux" and bool(sys.executable) and not hasattr(sys, "frozen")
+
+
+class RemoteTree(HostTree):
+    """A :class:`HostTree` whose files and folders are made by a second process until :meth:`settle`.
+
+    It raises what :class:`HostTree` raises, only later; the constructor raises OSError when there can be no process.
+    """
+
+    def __init__(self, staging: Staging, *, where: str) -> None:
+        super().__init__(staging, where=where)
+        if self._folds_case:
+            # A name that is taken may then need another one, and what that is has to be known at once.
+            raise OSError(errno.ENOTSUP, "the file system does not tell cases apart")
+        self._jobs: list[Job] = []
+        self._sent: deque[int] = deque()  # where the ring stood when each list of jobs was sent
+        self._expected: deque[tuple[list[Any], Places, str, str]] = deque()
+        self._head = self._added = self._tail = self._batch_start = 0  # bytes that went through the ring
+        self._unread = b""
+        memory = os.memfd_create("wclayer-ring")
+        here, there = socket.socketpair()
+        try:
+            os.ftruncate(memory, RING)
+            self._ring = mmap.mmap(memory, RING)
+            arguments = (there.fileno(), memory, staging.root, where)
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter
+                [sys.executable, "-I", "-S", "-c", _START.format(path=sys.path, arguments=arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=arguments[:3],
+                process_group=0,  # an interruption is for this process to handle
+            )
+        except BaseException:
+            here.close()
+            raise
+        finally:
+            there.close()
+            os.close(memory)
+        self._connection = here
+
+    def make_folder(self, parent: bytes, name: str) -> bytes | None:
+        """Ask for the folder; returns the name that it gets."""
+        host = host_name(parent, name)
+        self._add((FOLDER, parent, host or name.encode("utf-8", "surrogatepass")))
+        return host
+
+    def add_file(
+        self, parent: bytes, name: str, data: Stream | None, last_write_time: int | None, path: str
+    ) -> tuple[int | None, bytes | None]:
+        """Ask for the file; the checksum comes later."""
+        host = host_name(parent, name)
+        leaf = host or name.encode("utf-8", "surrogatepass")
+        if data is None:
+            self._add((FILE, parent, leaf, last_write_time, 0, -1))
+        elif data.ranges is None and (size := data.size) <= _WHOLE:
+            offset = self._room(size)
+            self._fill_ring(offset, size, data, path)
+            self._add((FILE, parent, leaf, last_write_time, offset, size))
+        else:
+            self._pour(parent, leaf, last_write_time, data, path)
+        return None, host
+
+    def add_stream(self, number: int, data: Stream, path: str) -> tuple[int | None, str]:
+        """Ask for the file of an alternate stream."""
+        if not self._has_stream_folder:
+            self._add((FOLDER, b"", STREAM_FOLDER))
+            self.expect(_NO_ROW, (1, 2), path, "")
+            self._has_stream_folder = True
+        leaf = f"{number:08x}"
+        self._pour(STREAM_FOLDER, leaf.encode(), None, data, path)
+        return None, leaf
+
+    def make_link(self, link: Node, target: Target, row: list[Any], places: Places) -> bytes | None:
+        """Ask for the link, if its target lies in this layer; to a parent it is made here."""
+        if target.layer is not None:
+            self.settle()
+            return super().make_link(link, target, row, places)
+        node, index = target.node, link.index
+        parent = index.folder_path(link.parent)[1]
+        folder = index.folder_path(node.parent)[1]
+        host = host_name(parent, link.name)
+        leaf = host or encode_wtf8(link.name)
+        ranges, last_write_time = node.ranges, node.last_write_time
+        self._add((LINK, parent, leaf, folder, node.host_leaf, node.size or 0, ranges, last_write_time, link.path))
+        self.expect(row, places, link.path, "")
+        return host
+
+    def expect(self, row: list[Any], places: Places, path: str, taken: str) -> None:
+        """Complete ``row`` when the answer comes."""
+        self._expected.append((row, places, path, taken))
+
+    def unsettled(self) -> int | None:
+        """The number of the first row whose answer did not come yet."""
+        return self._expected[0][0][0] if self._expected else None
+
+    def settle(self) -> None:
+        """Wait for all answers."""
+        self._send()
+        while self._sent:
+            self._take_answers(wait=True)
+
+    def _seal(self, path: bytes, last_write_time: int | None, mode: int) -> None:
+        self._add((SEAL, path, last_write_time, mode))
+        self.expect(_NO_ROW, (1, 2), "", "")
+
+    def close(self) -> None:
+        """End the process, whatever it is doing, and wait for it."""
+        self._connection.close()
+        self._process.wait()
+        self._ring.close()
+        super().close()
+
+    def _pour(self, parent: bytes, leaf: bytes, last_write_time: int | None, data: Stream, path: str) -> None:
+        self._add((OPEN, parent, leaf, last_write_time, data.size, data.ranges, path))
+        stored, written = data.stored, 0
+        for piece in data.source(stored):
+            written += len(piece)
+            if written > stored:
+                break
+            with memoryview(piece) as view:
+                for start in range(0, len(view), _WHOLE):
+                    part = view[start : start + _WHOLE]
+                    offset = self._room(len(part))
+                    self._ring[offset : offset + len(part)] = part
+                    self._add((PIECE, offset, len(part)))
+        if written != stored:
+            raise _wrong_size(written, stored, path)
+
+    def _fill_ring(self, offset: int, size: int, data: Stream, path: str) -> None:
+        end = offset + size
+        position = offset
+        for piece in data.source(size):
+            following = position + len(piece)
+            if following > end:
+                raise _wrong_size(following - offset, size, path)
+            self._ring[position:following] = piece
+            position = following
+        if position != end:
+            raise _wrong_size(position - offset, size, path)
+
+    def _room(self, size: int) -> int:
+        """A place in the ring for ``size`` bytes."""
+        head = self._head
+        offset = head % RING
+        if offset + size > RING:
+            head += RING - offset
+            offset = 0
+        head += size
+        if head - self._tail > RING:
+            self._send()
+            while head - self._tail > RING:
+                self._take_answers(wait=True)
+        self._head = head
+        return offset
+
+    def _add(self, job: Job) -> None:
+        # What is asked for is sent before the next is added: so its result cannot come before it is expected.
+        if len(self._jobs) >= _BATCH_JOBS or self._added - self._batch_start >= _BATCH_BYTES:
+            self._send()
+        self._jobs.append(job)
+        self._added = self._head
+
+    def _send(self) -> None:
+        if not self._jobs:
+            return
+        while len(self._sent) >= _MAX_SENT:
+            self._take_answers(wait=True)
+        message = encode(self._jobs)
+        self._jobs.clear()
+        self._sent.append(self._added)
+        self._batch_start = self._added
+        try:
+            self._connection.sendall(message)
+        except ConnectionError:
+            while self._sent:
+                self._take_answers(wait=True)  # it may have said why
+            raise
+        self._take_answers(wait=False)
+
+    def _take_answers(self, *, wait: bool) -> None:
+        """Take the answers that are there; at least one of them if ``wait``."""
+        while self._sent:
+            try:
+                data = self._connection.recv(_RECEIVE, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except ConnectionError:
+                data = b""
+            if not data:
+                raise self._ended()
+            data = self._unread + data
+            position = 0
+            while len(data) - position >= LENGTH.size:
+                (length,) = LENGTH.unpack_from(data, position)
+                end = position + LENGTH.size + length
+                if end > len(data):
+                    break
+                answer = marshal.loads(data[position + LENGTH.size : end])  # noqa: S302 - from our own process
+                self._settle(answer)
+                position = end
+                wait = False
+            self._unread = data[position:]
+
+    def _settle(self, answer: Answer) -> None:
+        results, renamed, failure = answer
+        expected = self._expected
+        for place, other in renamed:
+            if place < len(results):
+                row, (_, host_at), _, _ = expected[place]
+                row += [None] * (host_at + 1 - len(row))
+                row[host_at] = other.decode()
+        for result in results:
+            row, (checksum_at, _), _, _ = expected.popleft()
+            if result is not None:
+                row[checksum_at] = result
+        if failure is not None:
+            raise self._failed(failure)
+        self._tail = self._sent.popleft()
+
+    def _failed(self, failure: Failure) -> WclayerError:
+        kind, message, layer, path, hint = failure
+        if kind == NameTakenError.__name__ and self._expected:
+            _, _, entry, taken = self._expected[0]
+            if taken:
+                return UnsafeEntryError(taken, path=entry)
+        return StoreError(message, layer=layer, path=path, hint=hint)
+
+    def _ended(self) -> StoreError:
+        code = self._process.wait()
+        why = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return StoreError(f"the process that makes the files ended by itself ({why})", layer=self._where)
+
+
+def _wrong_size(written: int, promised: int, path: str) -> FormatError:
+    return FormatError(f"the data has {written} bytes where {promised} were promised", kind="data-size", path=path)

@@ -1,0 +1,60 @@
+"""What goes between the process that reads a layer and the one that makes its files.
+
+Both see one ring of memory, in which the data of the files passes, and a socket, on which everything else does. A
+message on the socket is a 32-bit length and that many bytes of :mod:`marshal`. One way it holds a list of jobs:
+
+* ``(FOLDER, parent, leaf)`` makes a folder; names are bytes, as the file system takes them;
+* ``(FILE, parent, leaf, last_write_time, offset, length)`` makes a file of the bytes in the ring, of none at all when
+  ``length`` is negative (a file without a main stream);
+* ``(OPEN, parent, leaf, last_write_time, size, ranges, path)`` makes a file whose data follows in pieces, as many as
+  the ranges, or the size, say; ``path`` is its name in errors;
+* ``(PIECE, offset, length)`` is one of these;
+* ``(LINK, parent, leaf, source_parent, source_leaf, size, ranges, last_write_time, path)`` makes another name of a file
+  that is there, or a copy where the file system has no such links;
+* ``(SEAL, path, last_write_time, mode)`` sets time and mode of a folder to which nothing will be added.
+
+The other way it answers each list, in order, once all of it is done: ``(results, renamed, error)``. There is one result
+for each job but the pieces, the CRC-32 of the stored bytes where there are any. ``renamed`` holds the place in results
+and the other name of what could not have its own. An ``error`` is the last thing that is said.
+"""
+
+from __future__ import annotations
+
+import marshal
+from struct import Struct
+from typing import Any, TypeAlias
+
+__all__ = [
+    "FILE",
+    "FOLDER",
+    "LENGTH",
+    "LINK",
+    "MAX_MESSAGE",
+    "OPEN",
+    "PIECE",
+    "RING",
+    "SEAL",
+    "Answer",
+    "Failure",
+    "Job",
+    "encode",
+]
+
+FOLDER, FILE, OPEN, PIECE, LINK, SEAL = range(6)
+
+RING = 8 << 20
+"""Bytes in the ring: enough that neither process waits for the other's odd slow call."""
+
+LENGTH = Struct("<I")
+MAX_MESSAGE = 64 << 20
+
+Job: TypeAlias = tuple[Any, ...]
+Failure: TypeAlias = tuple[str, str, str | None, str | None, str | None]
+"""The name of an exception class, and its message, layer, path and hint."""
+Answer: TypeAlias = tuple[list[int | None], list[tuple[int, bytes]], Failure | None]
+
+
+def encode(message: list[Job] | Answer) -> bytes:
+    """A message with its length before it."""
+    data = marshal.dumps(message)
+    return LENGTH.pack(len(data)) + data

@@ -1,0 +1,182 @@
+"""The process that makes the files of a layer, while another one reads the layer.
+
+It knows one folder, handed to it open, and does what it is told (:mod:`~wclayer.formats.folder.tree_jobs`) through the
+same door as everybody. It ends when the other side goes away, in whatever way, so it never outlives its work.
+"""
+
+from __future__ import annotations
+
+import marshal
+import mmap
+import os
+import socket
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from wclayer.errors import WclayerError
+from wclayer.formats.folder.content import (
+    copy_file,
+    crc32,
+    file_stream,
+    host_leaf,
+    host_times,
+    write_rest,
+    write_stream,
+)
+from wclayer.formats.folder.door import Door, NameRefusedError, seal_folder, store_error
+from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, MAX_MESSAGE, OPEN, RING, Job, encode
+from wclayer.model import Buffer, Stream
+from wclayer.ntfs.names import decode_wtf8
+
+__all__ = ["TreeWorker", "main"]
+
+
+class _GoneError(Exception):
+    """The other side went away in the middle of a file."""
+
+
+class TreeWorker:
+    """Does the jobs that come from ``connection`` in the folder ``root``; ``ring`` holds the data. See :meth:`run`."""
+
+    def __init__(self, connection: socket.socket, ring: memoryview, root: int, where: str) -> None:
+        self._connection = connection
+        self._messages: BinaryIO = connection.makefile("rb")
+        self._ring = ring
+        self._door = Door(root, where=where)
+        self._where = where
+        self._results: list[int | None] = []
+        self._renamed: list[tuple[int, bytes]] = []
+        self._folders: dict[bytes, bytes] = {}  # those that have another name than they were given
+        self._jobs = self._received()
+
+    def run(self) -> None:
+        """Work until the other side closes. An error is reported, and ends the work."""
+        try:
+            for job in self._jobs:
+                self._results.append(self._done(job))
+        except WclayerError as error:
+            failure = (type(error).__name__, error.message, error.layer, error.path, error.hint)
+            self._connection.sendall(encode((self._results, self._renamed, failure)))
+        finally:
+            self._door.close()
+            self._messages.close()
+
+    def _received(self) -> Iterator[Job]:
+        """The jobs one by one; each list of them is answered when the job behind its last one is asked for."""
+        read = self._messages.read
+        while len(head := read(LENGTH.size)) == LENGTH.size:
+            (length,) = LENGTH.unpack(head)
+            if length > MAX_MESSAGE or len(data := read(length)) != length:
+                return
+            yield from marshal.loads(data)  # noqa: S302 - from the process that started this one
+            self._connection.sendall(encode((self._results, self._renamed, None)))
+            self._results.clear()
+            self._renamed.clear()
+
+    def _done(self, job: Job) -> int | None:
+        kind = job[0]
+        if kind in (FILE, OPEN):
+            return self._make_file(job)
+        if kind == FOLDER:
+            self._make_folder(job[1], job[2])
+        elif kind == LINK:
+            self._link(job)
+        else:
+            _, path, last_write_time, mode = job
+            seal_folder(self._door, self._there(path), host_times(last_write_time), mode)
+        return None
+
+    def _make_file(self, job: Job) -> int | None:
+        kind, parent, leaf, last_write_time = job[:4]
+        descriptor = self._create(parent, leaf)
+        try:
+            try:
+                checksum = self._filled(descriptor, job) if kind == FILE else self._poured(descriptor, job)
+                os.utime(descriptor, ns=host_times(last_write_time))
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            path = job[6].encode("utf-8", "surrogatepass") if kind == OPEN else _joined(parent, leaf)
+            raise store_error(error, "cannot write the file", path, self._where) from error
+        return checksum
+
+    def _create(self, parent: bytes, leaf: bytes) -> int:
+        parent = self._there(parent)
+        try:
+            return self._door.create(parent, leaf)
+        except NameRefusedError:
+            return self._door.create(parent, self._other_name(leaf))
+
+    def _filled(self, descriptor: int, job: Job) -> int | None:
+        _, _, _, _, offset, length = job
+        if length <= 0:
+            return None if length else 0
+        piece = self._ring[offset : offset + length]
+        written = os.write(descriptor, piece)
+        if written != length:
+            write_rest(descriptor, piece[written:])
+        return crc32(piece)
+
+    def _poured(self, descriptor: int, job: Job) -> int:
+        _, _, _, _, size, ranges, path = job
+        return write_stream(descriptor, Stream(size, self._pieces, ranges), path)
+
+    def _pieces(self, stored: int) -> Iterator[Buffer]:
+        while stored > 0:
+            job = next(self._jobs, None)
+            if job is None:
+                raise _GoneError
+            _, offset, length = job
+            yield self._ring[offset : offset + length]
+            stored -= length
+
+    def _make_folder(self, parent: bytes, leaf: bytes) -> None:
+        parent = self._there(parent)
+        try:
+            self._door.make_directory(parent, leaf)
+        except NameRefusedError:
+            other = self._other_name(leaf)
+            self._door.make_directory(parent, other)
+            self._folders[_joined(parent, leaf)] = _joined(parent, other)
+
+    def _link(self, job: Job) -> None:
+        _, parent, leaf, folder, source, size, ranges, last_write_time, path = job
+        door, parent, folder = self._door, self._there(parent), self._there(folder)
+        try:
+            linked = door.link(door, folder, source, parent, leaf, size=size)
+        except NameRefusedError:
+            leaf = self._other_name(leaf)
+            linked = door.link(door, folder, source, parent, leaf, size=size)
+        if not linked:
+            data = file_stream(
+                lambda: door.open(folder, source), size, ranges, _joined(folder, source), None, self._where
+            )
+            copy_file(door.create(parent, leaf), data, host_times(last_write_time), path, self._where)
+
+    def _other_name(self, leaf: bytes) -> bytes:
+        other = host_leaf(decode_wtf8(leaf), escape=True)
+        self._renamed.append((len(self._results), other))
+        return other
+
+    def _there(self, path: bytes) -> bytes:
+        """``path`` as it is on this machine, where a folder on the way may have got another name."""
+        if not self._folders:
+            return path
+        here = b""
+        for leaf in path.split(b"/"):
+            here = _joined(here, leaf)
+            here = self._folders.get(here, here)
+        return here
+
+
+def _joined(parent: bytes, leaf: bytes) -> bytes:
+    return parent + b"/" + leaf if parent else leaf
+
+
+def main(connection: int, memory: int, root: int, where: str) -> None:
+    """The whole life of the process. The numbers are descriptors: of the socket, the ring and the layer's folder."""
+    ring = memoryview(mmap.mmap(memory, RING))
+    try:
+        TreeWorker(socket.socket(fileno=connection), ring, root, where).run()
+    except (_GoneError, ConnectionError):
+        return  # nobody waits for what is not done yet
