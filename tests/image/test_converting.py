@@ -18,6 +18,7 @@ from wclayer.errors import (
     UsageError,
     WclayerError,
 )
+from wclayer.formats.plain import PlainFolderWriter
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.converting import ConvertOptions, convert
 from wclayer.image.layer_places import parse_place
@@ -159,6 +160,24 @@ def test_several_layers_become_numbered_folders(tmp_path: Path, sample: str, for
     assert [path for path in os.listdir(tmp_path) if path.startswith(".")] == []
     with pytest.raises(StoreError, match="not an empty folder"):
         convert(sample, f"{form}:{tmp_path / 'many'}")
+
+
+def test_of_several_layers_all_are_there_or_none(tmp_path: Path, sample: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit = PlainFolderWriter.commit
+    done: list[PlainFolderWriter] = []
+
+    def fail_at_the_last(writer: PlainFolderWriter) -> None:
+        if len(done) == 2:
+            writer.abort()
+            raise StoreError("no space left")
+        commit(writer)
+        done.append(writer)
+
+    monkeypatch.setattr(PlainFolderWriter, "commit", fail_at_the_last)
+    with pytest.raises(StoreError, match="no space left"):
+        convert(sample, f"plain:{tmp_path / 'many'}")
+    assert len(done) == 2
+    assert os.listdir(tmp_path) == ["sample"]
 
 
 @pytest.mark.parametrize("destination", ["base:{}", "{}.tar"])

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
 
 from wclayer.errors import StoreError, UsageError, WclayerError
 from wclayer.formats.base import BaseFolderWriter
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
+from wclayer.formats.folder.staging import Staging
 from wclayer.formats.plain import PlainFolderWriter
 from wclayer.formats.shaping import for_base, for_tar, for_transport, with_hard_links
 from wclayer.formats.tar import Policy, TarLayerWriter
@@ -308,23 +308,41 @@ class _Job:
             self._numbered(UnpackedImage.load(self.source.path))
             return
         # Links lead into other layers, so these have to be somewhere while one is written.
-        _make_parent(self.destination.path)
-        with TemporaryDirectory(prefix=".wclayer-", dir=self.destination.path.absolute().parent) as temporary:
+        scratch = self._staging()
+        try:
             options = self.options
-            folder = Path(temporary) / "image"
+            folder = scratch.path / "image"
             unpacked = UnpackOptions(options.platform, options.strict, limits=options.limits)
             self._take_notices_of(unpack(self.source.text, folder, unpacked))
             self._numbered(UnpackedImage.load(folder))
+        finally:
+            scratch.discard()
+
+    def _staging(self) -> Staging:
+        """A hidden folder beside the destination; what dead runs left there goes."""
+        top = self.destination.path
+        _make_parent(top)
+        sweep(top.absolute().parent)
+        return Staging(top)
 
     def _numbered(self, image: UnpackedImage) -> None:
-        top = self.destination.path
-        if top.exists() and any(top.iterdir()):
-            raise StoreError(f"{top} exists and is not an empty folder", hint="remove it or choose another")
-        top.mkdir(parents=True, exist_ok=True)
+        """A folder with one folder for each layer: all of them, or nothing."""
+        top, kind = self.destination.path, self.destination.kind
         base_first = image.layers[::-1]
-        for number, layer in enumerate(base_first):
-            place = Place(self.destination.kind, top / str(number), f"{self.destination.kind}:{top / str(number)}")
-            self._one(Place("layer", layer, str(layer)), place, base_first[:number][::-1])
+        staging = self._staging()
+        try:
+            folder = staging.path / "layers"  # not the locked folder itself: writers lock the one they write into
+            folder.mkdir()
+            for number, layer in enumerate(base_first):
+                place = Place(kind, folder / str(number), f"{kind}:{top / str(number)}")
+                self._one(Place("layer", layer, str(layer)), place, base_first[:number][::-1])
+            try:
+                folder.rename(top)  # replaces an empty folder, and nothing else
+            except OSError as error:
+                raise StoreError(f"cannot rename to {top}: {error.strerror}", hint="choose another place") from error
+        finally:
+            staging.discard()
+        self.result.layers = [str(top / str(number)) for number in range(len(base_first))]
 
     def _to_image(self) -> None:
         options = self.options
