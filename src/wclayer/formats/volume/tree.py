@@ -274,8 +274,10 @@ class Tree:
         """The deepest folder in use on the way to ``parts``, and how deep it lies."""
         if len(parts) <= _FOLDERS:
             for depth in range(len(parts), 0, -1):
-                known = self._folders.get(fold("\\".join(parts[:depth])))
+                key = fold("\\".join(parts[:depth]))
+                known = self._folders.get(key)
                 if known is not None:
+                    self._folders.move_to_end(key)  # or one that holds many folders is read again and again
                     return depth, known
             return 0, self._root
         # Trying each part of a path of thousands would cost the square of its length.
