@@ -12,6 +12,8 @@ from tests.formats.folder.layers import file, folder, plain, tree, write
 from wclayer.errors import FormatError, NotFoundError, StoreError, UsageError, WclayerError
 from wclayer.formats.base import BaseFolderWriter
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, read_layer_chain
+from wclayer.formats.volume import Volume
+from wclayer.formats.volume.layer import open_layer_volume
 from wclayer.hcs import PortableService
 from wclayer.hcs.base_layer import BASE_HIVES, LAYOUT_MARKER
 from wclayer.hcs.layer_files import (
@@ -90,6 +92,21 @@ def test_layers_as_hcsshim_leaves_them_go_there_and_back(tmp_path: Path) -> None
     service.export_layer(tmp_path / "top", tmp_path / "t2", [tmp_path / "base"])
     assert (tmp_path / "t2/tombstones.txt").read_bytes() == b"\xef\xbb\xbfVersion 1.0\n\\gone.txt\n"
     assert (tmp_path / "t2/Files/a").read_bytes() == (tmp_path / "t1/Files/a").read_bytes()
+
+
+def test_where_the_system_cannot_link_blobs_no_name_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "seen", folder("Files"), file("Files/a", b"1"), HardLink("Files/b", "Files/a"), folder("Hives"))
+    service = PortableService("volume")
+    service.export_layer(tmp_path / "seen", tmp_path / "t1", [])
+    service.import_layer(tmp_path / "layer", tmp_path / "t1", [])
+    (tmp_path / "layer/Files/b").unlink(missing_ok=True)
+    with_link = open_layer_volume(tmp_path / "layer", writable=True)
+    assert with_link.link(with_link, "Files\\a", "Files\\b")
+    with_link.close()
+    monkeypatch.setattr(Volume, "link", lambda *_arguments: False)
+    service.export_layer(tmp_path / "layer", tmp_path / "t2", [])
+    assert (tmp_path / "t2/Files/b").read_bytes() == (tmp_path / "t2/Files/a").read_bytes()
+    assert service.notices["link-copied"] == 1
 
 
 def test_a_form_can_be_asked_for(tmp_path: Path) -> None:

@@ -78,8 +78,9 @@ def _export_one(layer: Volume, transport: Volume, status: Status) -> None:
     elif status.links > 1 and is_blob(path):
         first = layer.first_name(status)
         if first != path:
-            transport.link(transport, first, path)
-            return
+            if transport.link(transport, first, path):
+                return
+            layer.notices.add("link-copied", path, f"the file system cannot link it to {first}; it was copied")
     node = transport.create(name)
     basic = status.basic
     node.set_basic(basic._replace(attributes=0))
