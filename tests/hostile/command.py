@@ -68,6 +68,7 @@ class Command:
 
     def __call__(self, *arguments: str | Path) -> Outcome:
         self._capture.readouterr()
+        gc.collect()  # or what an earlier test left is counted before and not after
         before = _held()
         code = main([str(argument) for argument in arguments])
         gc.collect()

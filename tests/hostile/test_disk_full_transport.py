@@ -14,7 +14,7 @@ from wclayer.errors import StoreError
 from wclayer.image.transport_import import import_layer_from_tar
 
 KB = 1 << 10
-MANY = [folder("Files/many"), *(file(f"Files/many/{number:03}", bytes(3000)) for number in range(150))]
+MANY = [folder("Files/many"), *(file(f"Files/many/{number:03}", bytes(3000)) for number in range(300))]
 
 
 @pytest.mark.parametrize("size", [256 * KB, 384 * KB, 512 * KB, 768 * KB])

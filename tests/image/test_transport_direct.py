@@ -140,9 +140,16 @@ def exported(layer: Path, *, short: bool, hard_links: bool) -> object:
 @example([folder("Files/" + "z" * 250)])
 @example([file("Files/x", b"a" * 70000), ads("Files/x", "s", b"b" * 70000), gone("Files/y")])
 @example(list(DIFF))
+@example([folder("Files/y", reparse=LINK), file("Files/y", b""), folder("Files/x/x")])
+@example([file(f"Files/x{SIDECAR}", b""), folder(f"Files/X{SIDECAR.upper()}")])
 def test_an_import_that_leaves_out_the_blobs_makes_the_same_layer(base: Path, items: list[LayerItem]) -> None:
     layer = [*START, *(item for item in items if item.path not in KNOWN)]
-    assert imported(layer, base, PORTABLE) == imported(layer, base, LONG_WAY)
+    short, long = imported(layer, base, PORTABLE), imported(layer, base, LONG_WAY)
+    if short != long:
+        # Of several faults the short way may meet another one first: what the long way finds at the end of an entry,
+        # or of the layer. Then the long way finds it too where the layer ends there.
+        assert all(isinstance(outcome, tuple) and isinstance(outcome[0], type) for outcome in (short, long))
+        assert short in [imported(layer[:count], base, LONG_WAY) for count in range(len(START), len(layer))]
 
 
 @pytest.mark.parametrize("first", [[], [folder("files")], [file("Files", b"")], [folder("Files", reparse=LINK)]])

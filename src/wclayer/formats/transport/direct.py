@@ -41,6 +41,7 @@ class DirectLayerWriter(LegacyLayerWriter):
         self._like_sidecars: set[str] = set()
         self._misnamed_folder = ""
         self._never_imported = ""
+        self._passed_over: set[str] = set()
 
     def close(self) -> None:
         """End the writing; see :meth:`LegacyLayerWriter.close`. Raises FormatError for a folder called as a sidecar."""
@@ -91,10 +92,11 @@ class DirectLayerWriter(LegacyLayerWriter):
     def _look_at_sidecar(self, path: str, *, is_directory: bool) -> None:
         """See to a name that a sidecar has, or has but for the case of its letters."""
         layer, owner = self.layer, path[: -len(SIDECAR)]
-        if layer.exists(owner) and layer.lstat(owner).is_directory:
+        folded = fold(path)
+        if folded in self._passed_over or (layer.exists(owner) and layer.lstat(owner).is_directory):
             op = "mkdir" if is_directory else "open"
             raise VolumeError(op, path, ERROR_ALREADY_EXISTS, where=layer.label)
-        self._like_sidecars.add(fold(path))
+        self._like_sidecars.add(folded)
         if is_sidecar(path):
             if is_directory:
                 self._misnamed_folder = self._misnamed_folder or path
@@ -106,3 +108,4 @@ class DirectLayerWriter(LegacyLayerWriter):
         path, self._never_imported = self._never_imported, ""
         if path:
             self.layer.remove(path)
+            self._passed_over.add(fold(path))  # in a transport folder it would still be there
