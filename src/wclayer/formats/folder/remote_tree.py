@@ -46,10 +46,10 @@ from wclayer.ntfs.names import encode_wtf8
 
 __all__ = ["RemoteTree", "can_work_remotely"]
 
-_WHOLE = 1 << 18
+_WHOLE = 1 << 19
 """Data of up to this many bytes stands in the ring in one piece."""
 _BATCH_JOBS = 64
-_BATCH_BYTES = 1 << 18
+_BATCH_BYTES = 1 << 19
 _MAX_SENT = 32
 _RECEIVE = 1 << 16
 _NO_ROW = [0, None, None]  # of what has none

@@ -6,6 +6,7 @@ same door as everybody. It ends when the other side goes away, in whatever way, 
 
 from __future__ import annotations
 
+import gc
 import marshal
 import mmap
 import os
@@ -175,6 +176,7 @@ def _joined(parent: bytes, leaf: bytes) -> bytes:
 
 def main(connection: int, memory: int, root: int, where: str) -> None:
     """The whole life of the process. The numbers are descriptors: of the socket, the ring and the layer's folder."""
+    gc.disable()  # nothing here is part of a cycle, and there is much of it
     ring = memoryview(mmap.mmap(memory, RING))
     try:
         TreeWorker(socket.socket(fileno=connection), ring, root, where).run()
