@@ -77,6 +77,7 @@ class RemoteTree(HostTree):
         self._expected: deque[tuple[list[Any], Places, str, str]] = deque()
         self._head = self._added = self._tail = self._batch_start = 0  # bytes that went through the ring
         self._unread = b""
+        self._failure: WclayerError | None = None
         memory = os.memfd_create("wclayer-ring")
         here, there = socket.socketpair()
         try:
@@ -155,6 +156,8 @@ class RemoteTree(HostTree):
 
     def settle(self) -> None:
         """Wait for all answers."""
+        if self._failure is not None:
+            raise self._failure
         self._send()
         while self._sent:
             self._take_answers(wait=True)
@@ -274,7 +277,8 @@ class RemoteTree(HostTree):
             if result is not None:
                 row[checksum_at] = result
         if failure is not None:
-            raise self._failed(failure)
+            self._failure = self._failed(failure)
+            raise self._failure
         self._tail = self._sent.popleft()
 
     def _failed(self, failure: Failure) -> WclayerError:
@@ -285,10 +289,11 @@ class RemoteTree(HostTree):
                 return UnsafeEntryError(taken, path=entry)
         return StoreError(message, layer=layer, path=path, hint=hint)
 
-    def _ended(self) -> StoreError:
+    def _ended(self) -> WclayerError:
         code = self._process.wait()
         why = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return StoreError(f"the process that makes the files ended by itself ({why})", layer=self._where)
+        self._failure = StoreError(f"the process that makes the files ended by itself ({why})", layer=self._where)
+        return self._failure
 
 
 def _wrong_size(written: int, promised: int, path: str) -> FormatError:

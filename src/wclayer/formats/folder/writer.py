@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
 
-from wclayer.errors import UnsafeEntryError, UsageError
+from wclayer.errors import UnsafeEntryError, UsageError, WclayerError
 from wclayer.formats.folder.checks import attach_streams, check_names
 from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, crc32, stored_bytes
 from wclayer.formats.folder.door import READ_FLAGS, NameTakenError, store_error
@@ -126,6 +126,10 @@ class LayerFolderWriter(Transaction):
                 self._builder.add_link(item)
             else:
                 self._builder.add_tombstone(item)
+        except WclayerError:
+            self.settle()  # what went wrong before comes first
+            self._state = "broken"
+            raise
         except BaseException:
             self._state = "broken"
             raise
