@@ -6,6 +6,7 @@ Each function is a filter: it takes items, and yields items. Streams pass throug
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 
 from wclayer.errors import NotFoundError
 from wclayer.formats.folder import LayerFolder
@@ -46,7 +47,7 @@ def for_transport(items: Iterable[LayerItem], parents: Sequence[LayerFolder], no
     A file that the layer only links to is copied out of ``parents``, which are nearest first. Notices:
     ``utility-vm-left-out``, ``link-copied``, ``times-filled``. Raises NotFoundError for a link whose target is nowhere.
     """
-    here: dict[str, str] = {}
+    here: set[bytes] = set()  # digests of paths: a fifth of what the paths themselves would take
     for item in items:
         top = item.path.partition("/")[0]
         if fold(top) == "UTILITYVM":
@@ -56,20 +57,20 @@ def for_transport(items: Iterable[LayerItem], parents: Sequence[LayerFolder], no
                 "a transport folder has no utility VM; a base folder, a plain folder, a tar or a layer folder keeps it",
             )
             continue
-        if isinstance(item, HardLink):
-            target = here.get(fold(item.target))
-            if target is None:
-                for copied in _copied(item, parents, notices):
-                    _tell_times(copied, notices)
-                    yield copied
-                here.setdefault(fold(item.path), item.path)
-                continue
-            if target != item.target:
-                item = HardLink(item.path, target, item.metadata, item.ordinal)
+        if isinstance(item, HardLink) and _digest(item.target) not in here:
+            for copied in _copied(item, parents, notices):
+                _tell_times(copied, notices)
+                yield copied
+            here.add(_digest(item.path))
+            continue
         if isinstance(item, Entry | HardLink):
-            here.setdefault(fold(item.path), item.path)
+            here.add(_digest(item.path))
         _tell_times(item, notices)
         yield item
+
+
+def _digest(path: str) -> bytes:
+    return blake2b(fold(path).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _copied(link: HardLink, parents: Sequence[LayerFolder], notices: Notices) -> Iterator[Entry | AlternateStream]:

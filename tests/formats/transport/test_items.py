@@ -174,6 +174,14 @@ def test_names_of_one_file_stay_such(tmp_path: Path) -> None:
     ] == ["Files/z"]
 
 
+def test_a_link_finds_its_file_in_any_case(tmp_path: Path) -> None:
+    items = [folder("Files"), file("Files/A", b"1"), link("Files/b", "FILES/a"), link("Files/c", "files/B")]
+    with TransportFolderWriter(tmp_path / "t") as writer:
+        copy_layer(items, writer)
+    for name in ("b", "c"):
+        assert (tmp_path / "t" / "Files" / name).samefile(tmp_path / "t" / "Files" / "A")
+
+
 def test_a_destination_that_is_taken_stays(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "mine").write_text("mine")

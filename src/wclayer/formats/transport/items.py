@@ -138,6 +138,7 @@ class TransportFolderWriter(Transaction):
         self._last_place: list[bytes] = []
         self._order_lost = False
         self._link_times: dict[str, BasicInfo] = {}
+        self._links: dict[str, str] = {}
 
     def write(self, item: LayerItem) -> None:
         """Take one item. After an error only :meth:`abort` is possible."""
@@ -208,6 +209,7 @@ class TransportFolderWriter(Transaction):
             self._look_at_order(path)
             self._link(path, item.target.replace("/", "\\"))
             self._link_times[path] = basic_of(item.metadata)
+            self._links.setdefault(fold(path), path)
         else:
             self._owner = ""
             if is_below(path, FILES):
@@ -266,13 +268,22 @@ class TransportFolderWriter(Transaction):
         if fold(target) in self._reparse_points:
             raise UnsafeEntryError(f"it is a hard link to {target}, which is a reparse point")
         try:
-            self._writer.add_link(path, target)
+            self._writer.add_link(path, self._spelt(target))
         except FormatError as error:
             if error.kind != "link-target":
                 raise
             raise UnsupportedError(
                 f"a transport folder cannot hold a link to {target}, which is in a parent", hint=error.hint
             ) from error
+
+    def _spelt(self, target: str) -> str:
+        """``target`` as the layer spells it: a link may use another case, which the legacy writer does not know."""
+        if target in self._writer.added:
+            return target
+        try:
+            return self._links.get(fold(target)) or self._volume.lstat(target).path
+        except VolumeError:
+            return target
 
     def _finish(self) -> None:
         writer, volume = self._writer, self._volume
