@@ -175,7 +175,12 @@ def test_names_of_one_file_stay_such(tmp_path: Path) -> None:
 
 
 def test_a_link_finds_its_file_in_any_case(tmp_path: Path) -> None:
-    items = [folder("Files"), file("Files/A", b"1"), link("Files/b", "FILES/a"), link("Files/c", "files/B")]
+    items: list[LayerItem] = [
+        folder("Files"),
+        file("Files/A", b"1"),
+        link("Files/b", "FILES/a"),
+        link("Files/c", "files/B"),
+    ]
     with TransportFolderWriter(tmp_path / "t") as writer:
         copy_layer(items, writer)
     for name in ("b", "c"):
