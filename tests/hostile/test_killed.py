@@ -18,6 +18,8 @@ import pytest
 from tests.hostile.command import Command, arguments_of
 from tests.hostile.generated import base_layer, generated_image
 from tests.hostile.images import packed
+from tests.hostile.tars import file
+from wclayer.image.processors import WORTH_A_PROCESS
 
 pytestmark = pytest.mark.slow
 
@@ -128,7 +130,16 @@ def _merged_arguments(image: str, root: Path) -> list[str]:
     return arguments_of("unpack", "--view", "merged", image, root / "work" / "out")
 
 
-@pytest.mark.parametrize("make", [_import_arguments, _merged_arguments], ids=["import", "merged"])
+def _large_arguments(_image: str, root: Path) -> list[str]:
+    """Of a layer so large that a second process makes its files."""
+    source = root / "large.tar"
+    source.write_bytes(file("large.bin", bytes(WORTH_A_PROCESS)) + base_layer())
+    return arguments_of("import", source, root / "work" / "out")
+
+
+@pytest.mark.parametrize(
+    "make", [_import_arguments, _large_arguments, _merged_arguments], ids=["import", "two processes", "merged"]
+)
 def test_one_folder_is_there_whole_or_not_at_all(
     make: Callable[[str, Path], list[str]], image: str, place: Path, command: Command
 ) -> None:
