@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,8 +26,8 @@ from wclayer.errors import StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, verify_folder
 from wclayer.formats.folder.door import Door, NameRefusedError
 from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
-from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, RING, SEAL, Answer, Job, encode
-from wclayer.formats.folder.tree_worker import TreeWorker
+from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, OPEN, PIECE, RING, SEAL, Answer, Job, encode
+from wclayer.formats.folder.tree_worker import TreeWorker, main
 from wclayer.model import Entry, HardLink, LayerItem, Metadata, Stream, Tombstone, copy_layer
 
 pytestmark = pytest.mark.skipif(not can_work_remotely(), reason="a second process is used on Linux only")
@@ -323,21 +323,22 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
     made.close()
 
 
-def test_a_refused_name_gets_another_and_all_below_a_folder_follow(
-    tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refusing(name: str) -> None:
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that takes no name with ``bad`` in it."""
+    for name in ("create", "make_directory"):
         real = getattr(Door, name)
 
-        def maybe(door: Door, parent: bytes, leaf: bytes) -> object:
+        def maybe(door: Door, parent: bytes, leaf: bytes, real: Callable[..., object] = real) -> object:
             if b"bad" in leaf:
                 raise NameRefusedError("not in my encoding")
             return real(door, parent, leaf)
 
         monkeypatch.setattr(Door, name, maybe)
 
-    refusing("create")
-    refusing("make_directory")
+
+@pytest.mark.usefixtures("refusing")
+def test_a_refused_name_gets_another_and_all_below_a_folder_follow(tmp_path: Path, worker: Worker) -> None:
     results, renamed, failure = worker.ask(
         (FOLDER, b"", b"bad"),
         (FOLDER, b"bad", b"inner"),
@@ -349,6 +350,45 @@ def test_a_refused_name_gets_another_and_all_below_a_folder_follow(
     (first, outer), (third, leaf) = renamed
     assert (first, third) == (0, 2)
     assert (tmp_path / outer.decode() / "inner" / leaf.decode()).read_bytes() == bytes(3)
+
+
+@pytest.mark.usefixtures("refusing")
+def test_a_refused_name_is_told_when_its_data_is_there(tmp_path: Path, worker: Worker) -> None:
+    worker.ring[:6] = b"abcdef"
+    opened = worker.ask((FOLDER, b"", b"d"), (OPEN, b"", b"bad", None, 6, None, "bad"), (PIECE, 0, 3))
+    assert opened == ([None], [], None)
+    results, ((place, leaf),), failure = worker.ask((PIECE, 3, 3))
+    assert (results, place, failure) == ([zlib.crc32(b"abcdef")], 0, None)
+    assert (tmp_path / leaf.decode()).read_bytes() == b"abcdef"
+
+
+@pytest.mark.usefixtures("refusing")
+def test_where_the_system_refuses_names_the_index_knows_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(arguments: list[str], *, pass_fds: tuple[int, int, int], **_options: object) -> Thread:
+        connection, memory, root = map(os.dup, pass_fds)
+        held.callback(os.close, root)
+        thread = Thread(target=main, args=(connection, memory, root, "the layer"))
+        thread.start()
+        return thread
+
+    class Thread(threading.Thread):
+        def wait(self) -> int:
+            self.join()
+            return 0
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    items: list[LayerItem] = [
+        folder("bad folder"),
+        file("bad folder/bad small", b"1"),
+        file("bad folder/bad large", bytes(PIECES)),
+        file("good", b"2"),
+    ]
+    with ExitStack() as held, LayerFolderWriter(tmp_path / "layer", second_process=True) as writer:
+        assert isinstance(writer._tree, RemoteTree)
+        copy_layer(items, writer)
+    assert read(tmp_path / "layer") == plain(items)
 
 
 def test_where_the_system_cannot_link_the_file_is_copied(

@@ -268,10 +268,9 @@ class RemoteTree(HostTree):
         results, renamed, failure = answer
         expected = self._expected
         for place, other in renamed:
-            if place < len(results):
-                row, (_, host_at), _, _ = expected[place]
-                row += [None] * (host_at + 1 - len(row))
-                row[host_at] = other.decode()
+            row, (_, host_at), _, _ = expected[place]
+            row += [None] * (host_at + 1 - len(row))
+            row[host_at] = other.decode()
         for result in results:
             row, (checksum_at, _), _, _ = expected.popleft()
             if result is not None:

@@ -70,9 +70,12 @@ class TreeWorker:
             if length > MAX_MESSAGE or len(data := read(length)) != length:
                 return
             yield from marshal.loads(data)  # noqa: S302 - from the process that started this one
-            self._connection.sendall(encode((self._results, self._renamed, None)))
+            done = len(self._results)
+            told = [entry for entry in self._renamed if entry[0] < done]
+            self._connection.sendall(encode((self._results, told, None)))
             self._results.clear()
-            self._renamed.clear()
+            # A file whose data is still coming will be the first among the next results.
+            self._renamed = [(0, other) for place, other in self._renamed if place >= done]
 
     def _done(self, job: Job) -> int | None:
         kind = job[0]
@@ -178,7 +181,9 @@ def main(connection: int, memory: int, root: int, where: str) -> None:
     """The whole life of the process. The numbers are descriptors: of the socket, the ring and the layer's folder."""
     gc.disable()  # nothing here is part of a cycle, and there is much of it
     ring = memoryview(mmap.mmap(memory, RING))
-    try:
-        TreeWorker(socket.socket(fileno=connection), ring, root, where).run()
-    except (_GoneError, ConnectionError):
-        return  # nobody waits for what is not done yet
+    os.close(memory)
+    with socket.socket(fileno=connection) as other:
+        try:
+            TreeWorker(other, ring, root, where).run()
+        except (_GoneError, ConnectionError):
+            return  # nobody waits for what is not done yet
