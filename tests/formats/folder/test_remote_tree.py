@@ -134,6 +134,11 @@ BAD: dict[str, list[LayerItem]] = {
     "a link to nothing": [HardLink("a", "b", Metadata())],
     "a link in a circle": [HardLink("a", "b", Metadata()), HardLink("b", "a", Metadata())],
     "less data than promised": [file("b"), sparse("s", 10, (2, b"abc")), file("b")],
+    "ranges that overlap": [
+        file("a"),
+        Entry("f", Metadata(), data=Stream(10, lambda _stored: iter((b"1234",)), ((0, 2), (1, 2)))),
+        file("b"),
+    ],
     "too little": [file("a"), Entry("f", Metadata(), data=Stream(5, lambda _stored: iter((b"1234",))))],
     "too much": [file("a"), Entry("f", Metadata(), data=Stream(5, lambda _stored: iter((b"1234", b"56"))))],
     "too little of much": [Entry("f", Metadata(), data=Stream(1 << 20, lambda _stored: iter((b"1234",))))],

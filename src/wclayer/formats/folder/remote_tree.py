@@ -267,11 +267,15 @@ class RemoteTree(HostTree):
     def _settle(self, answer: Answer) -> None:
         results, renamed, failure = answer
         expected = self._expected
+        # Fewer are expected where an entry was found bad after its file was asked for; the layer has failed then.
+        count = len(expected)
         for place, other in renamed:
+            if place >= count:
+                continue
             row, (_, host_at), _, _ = expected[place]
             row += [None] * (host_at + 1 - len(row))
             row[host_at] = other.decode()
-        for result in results:
+        for result in results[:count]:
             row, (checksum_at, _), _, _ = expected.popleft()
             if result is not None:
                 row[checksum_at] = result
