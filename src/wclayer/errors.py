@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Self
 
 __all__ = [
+    "AuthenticationError",
     "DigestMismatchError",
     "FormatError",
     "IntegrityError",
     "LimitError",
+    "NetworkError",
     "NotFoundError",
     "StoreError",
     "UnsafeEntryError",
@@ -74,6 +76,18 @@ class NotFoundError(WclayerError):
     """An image, a layer, a platform or a path is not there."""
 
     exit_code = 3
+
+
+class AuthenticationError(WclayerError):
+    """A registry does not know who asks, or does not let them."""
+
+    exit_code = 4
+
+
+class NetworkError(WclayerError):
+    """A registry cannot be reached, breaks off, or answers what no registry may."""
+
+    exit_code = 5
 
 
 class IntegrityError(WclayerError):
