@@ -68,16 +68,31 @@ class Metadata:
     reparse: bytes | None = None
 
 
+class SharedSource(Protocol):
+    """Data that lies in memory which another process sees, too: where it lies there, instead of the data.
+
+    Like ``source`` of a :class:`Stream` it passes over the data, so it is asked once: :meth:`span`, and if that finds
+    nothing :meth:`places`.
+    """
+
+    def span(self, stored: int) -> int:
+        """Where the ``stored`` bytes lie in one piece; -1 when they do not, and then nothing is passed over."""
+
+    def places(self, stored: int) -> Iterator[tuple[int, int]]:
+        """Offset and length of each piece, which may change as soon as the next one is asked for, or told so."""
+
+
 class Stream:
     """The data of one NTFS stream, read front to back.
 
     ``size`` is the logical size in bytes. ``ranges`` is None for a dense stream; for a sparse one it lists the
     allocated ``(offset, length)`` ranges, ordered and disjoint, and only those bytes are stored. ``source`` is called
     with the number of stored bytes and yields exactly that many, in pieces. ``host_path`` names an ordinary file that
-    holds exactly this data, where there is one, so that a writer may link or clone it.
+    holds exactly this data, where there is one, so that a writer may link or clone it. ``shared`` is an alternative to
+    ``source``: it tells where in shared memory the data lies.
     """
 
-    __slots__ = ("host_path", "ranges", "size", "source")
+    __slots__ = ("host_path", "ranges", "shared", "size", "source")
 
     def __init__(
         self,
@@ -85,11 +100,13 @@ class Stream:
         source: Callable[[int], Iterator[Buffer]],
         ranges: Ranges | None = None,
         host_path: bytes | None = None,
+        shared: SharedSource | None = None,
     ) -> None:
         self.size = size
         self.source = source
         self.ranges = ranges
         self.host_path = host_path
+        self.shared = shared
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:

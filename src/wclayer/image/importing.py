@@ -8,6 +8,8 @@ from pathlib import Path
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
+from wclayer.formats.folder.remote_tree import can_work_remotely
+from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import is_layer_folder, open_all, with_ancestors
 from wclayer.image.places import folder_made
@@ -17,8 +19,11 @@ from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import Notice, Notices, copy_layer
 from wclayer.oci import Digest, LayerStream, Limits, open_image, open_layer
 from wclayer.oci.digests import digest_of
+from wclayer.oci.workers import SLAB_SIZE, SLABS
 
-__all__ = ["ImportedLayer", "Pour", "import_layer"]
+__all__ = ["ImportedLayer", "Pour", "import_layer", "slab_memory"]
+
+_ROOM = 2 * SLABS * SLAB_SIZE
 
 
 @dataclass(slots=True)
@@ -43,12 +48,22 @@ class ImportedLayer:
     listed: list[Notice] = field(default_factory=list)
 
 
+def slab_memory(size: int | None) -> SharedMemory | None:
+    """Memory for the slabs of a blob of ``size`` bytes that another process sees too, where one is worth it."""
+    if not worth_a_process(size) or not can_work_remotely():
+        return None
+    try:
+        return SharedMemory(_ROOM)
+    except OSError:
+        return None  # one process can do it as well
+
+
 class Pour:
     """A layer on its way from a stream into a folder, in two steps, so that several layers can take the first at once.
 
     :meth:`run` writes everything and verifies every digest; :meth:`commit`, once the parents are there, makes the layer
     exist. Leaving the ``with`` block without a commit leaves nothing. ``poured`` is what :meth:`run` found out. With
-    ``second_process`` another process makes the files.
+    ``memory``, which must be the keeper of the stream's slabs, another process makes the files.
     """
 
     poured: ImportedLayer
@@ -60,12 +75,16 @@ class Pour:
         *,
         strict: bool = False,
         sync: bool = False,
-        second_process: bool = False,
+        memory: SharedMemory | None = None,
     ) -> None:
         self._stream: LayerStream | None = stream
+        self._memory = memory
         self.notices = Notices(strict=strict)
+        apart = memory is not None
         try:
-            self.writer = LayerFolderWriter(destination, notices=self.notices, sync=sync, second_process=second_process)
+            self.writer = LayerFolderWriter(
+                destination, notices=self.notices, sync=sync, second_process=apart, memory=memory
+            )
         except BaseException:
             stream.close()
             raise
@@ -88,7 +107,10 @@ class Pour:
         if stream is None:
             raise UsageError(f"the layer {self.writer.path} was poured already")
         reader = TarLayerReader(
-            watched(stream, progress, part), notices=self.notices, recorder=self.writer.header_record()
+            watched(stream, progress, part),
+            notices=self.notices,
+            recorder=self.writer.header_record(),
+            place=self._memory.place if self._memory is not None else None,
         )
         try:
             copy_layer(reader, self.writer)
@@ -105,7 +127,7 @@ class Pour:
             blob_size=stream.blob_size,
             file_bytes=reader.size,
         )
-        self._stream = None  # its buffers are large, and the commit may have to wait
+        self._stream = self._memory = None  # they are large, and the commit may have to wait
 
     def commit(
         self, parents: Sequence[LayerFolder | Path], chain_id: str | None, facts: Mapping[str, str | None]
@@ -161,9 +183,9 @@ def import_layer(
             progress.expect(1, layer.locate().size)
             progress.begin(source)
             try:
-                stream = open_layer(layer.open(), diff_id=promised, limits=limits, layer=source)
-                apart = worth_a_process(layer.locate().size)
-                with Pour(stream, destination, strict=strict, sync=sync, second_process=apart) as pour:
+                memory = slab_memory(layer.locate().size)
+                stream = open_layer(layer.open(), diff_id=promised, limits=limits, layer=source, keeper=memory)
+                with Pour(stream, destination, strict=strict, sync=sync, memory=memory) as pour:
                     pour.run(progress, source)
                     return pour.commit(opened, _chain_id(opened, pour.poured.diff_id), {"source": source})
             finally:

@@ -22,7 +22,7 @@ from wclayer.oci.digests import Digest, Hash, new_hash
 from wclayer.oci.limits import Limits
 from wclayer.oci.mediatypes import Compression
 from wclayer.oci.sources import BinarySource
-from wclayer.oci.workers import SLAB_SIZE, Outcome, Workers, fill
+from wclayer.oci.workers import SLAB_SIZE, Outcome, SlabKeeper, Workers, fill
 
 __all__ = ["LayerStream", "Limits", "open_layer"]
 
@@ -36,12 +36,14 @@ def open_layer(
     limits: Limits = Limits(),  # noqa: B008  # frozen
     threads: bool = True,
     layer: str | None = None,
+    keeper: SlabKeeper | None = None,
 ) -> LayerStream:
     """Open the layer blob that ``source`` holds, whatever its compression, and take ``source`` over.
 
     ``descriptor_digest``, ``descriptor_size`` (bytes) and ``diff_id`` are what was promised, where it was; they are
     verified by :meth:`LayerStream.finish`, and a blob longer or shorter than promised is refused as soon as that shows.
-    Without ``threads`` everything happens in the caller's thread. ``layer`` names the layer in errors.
+    Without ``threads`` everything happens in the caller's thread. ``layer`` names the layer in errors. ``keeper`` has
+    the memory for the slabs, with ``threads`` only.
 
     Raises UnsupportedError for an unknown compression, StoreError when the source cannot be read.
     """
@@ -60,6 +62,7 @@ def open_layer(
         limits=limits,
         threads=threads,
         layer=layer,
+        keeper=keeper,
     )
 
 
@@ -84,6 +87,7 @@ class LayerStream:
         limits: Limits,
         threads: bool,
         layer: str | None,
+        keeper: SlabKeeper | None = None,
     ) -> None:
         self.compression = compression
         self._promised_digest = descriptor_digest
@@ -105,7 +109,7 @@ class LayerStream:
         self._finished = False
         self._workers: Workers | None = None
         if threads:
-            self._workers = Workers(blob, compression, self._diff_hash, limits, self._outcome)
+            self._workers = Workers(blob, compression, self._diff_hash, limits, self._outcome, keeper)
             self._slabs = self._workers.slabs()
             self._abandoned = weakref.finalize(self, self._workers.stop)  # a stream nobody closed
         else:

@@ -7,9 +7,10 @@ buffer that somebody else has. To stop, a mark is put into every queue that anyb
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from functools import partial
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from wclayer.oci.compression import Decoder, open_decoder
 from wclayer.oci.counting import CountingSource
@@ -17,12 +18,29 @@ from wclayer.oci.digests import Hash
 from wclayer.oci.limits import Limits
 from wclayer.oci.mediatypes import Compression
 
-__all__ = ["SLAB_SIZE", "Outcome", "Workers", "fill"]
+__all__ = ["SLABS", "SLAB_SIZE", "Outcome", "SlabKeeper", "Workers", "fill"]
 
 SLAB_SIZE = 1 << 20
-_SLABS = 8
+SLABS = 8
+"""The least that the pipeline needs, so that nobody waits for the odd slow step of another."""
 _CHUNK_SIZE = 1 << 19
 _CHUNKS = 4
+
+
+class SlabKeeper(Protocol):
+    """Whoever has memory for the slabs, and reads in it still when the consumer of the stream has gone on.
+
+    Both methods are called by the consumer's thread.
+    """
+
+    slabs: memoryview
+    """Writable memory for at least :data:`SLABS` slabs more than are ever kept."""
+
+    def begin(self, offset: int) -> None:
+        """The consumer gets the slab at ``offset``."""
+
+    def done(self, release: Callable[[], None]) -> None:
+        """The consumer goes on; ``release`` gives the slab back, now or later. What this raises, the consumer gets."""
 
 
 class Outcome:
@@ -50,10 +68,11 @@ class _Stopped(Exception):  # no error: the consumer went away
 class _Buffer:
     """A slab or a chunk; ``pending`` counts who still has it."""
 
-    __slots__ = ("length", "pending", "view")
+    __slots__ = ("length", "offset", "pending", "view")
 
-    def __init__(self, size: int) -> None:
-        self.view = memoryview(bytearray(size))
+    def __init__(self, view: memoryview, offset: int = 0) -> None:
+        self.view = view
+        self.offset = offset
         self.length = 0
         self.pending = 0
 
@@ -74,7 +93,7 @@ class _Prefetch:
         self._position = 0
         self._ended = False
         for _ in range(_CHUNKS):
-            self._free.put(_Buffer(_CHUNK_SIZE))
+            self._free.put(_Buffer(memoryview(bytearray(_CHUNK_SIZE))))
 
     def run(self) -> None:
         """The reader thread."""
@@ -119,7 +138,13 @@ class Workers:
     """Starts the threads for one blob. Holds no reference to whoever consumes it."""
 
     def __init__(
-        self, blob: CountingSource, compression: Compression, diff_hash: Hash, limits: Limits, outcome: Outcome
+        self,
+        blob: CountingSource,
+        compression: Compression,
+        diff_hash: Hash,
+        limits: Limits,
+        outcome: Outcome,
+        keeper: SlabKeeper | None = None,
     ) -> None:
         self._blob = blob
         self._compression = compression
@@ -131,8 +156,10 @@ class Workers:
         self._to_hash: SimpleQueue[_Buffer | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._stopping = False
-        for _ in range(_SLABS):
-            self._free.put(_Buffer(SLAB_SIZE))
+        self._keeper = keeper
+        memory = keeper.slabs if keeper is not None else memoryview(bytearray(SLABS * SLAB_SIZE))
+        for offset in range(0, len(memory), SLAB_SIZE):
+            self._free.put(_Buffer(memory[offset : offset + SLAB_SIZE], offset))
         # Uncompressed content goes straight into the slabs: reading ahead is what the slabs do.
         self._prefetch = None if compression == "none" else _Prefetch(blob)
         tasks = [self._inflate, self._hash_slabs]
@@ -144,13 +171,17 @@ class Workers:
 
     def slabs(self) -> Generator[memoryview]:
         """What the consumer iterates: each slab goes back to the pool when the next is asked for."""
+        keeper = self._keeper
         while (item := self._full.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            try:
+            if keeper is None:
                 yield item.view[: item.length].toreadonly()
-            finally:
                 self._release(item)
+            else:
+                keeper.begin(item.offset)
+                yield item.view[: item.length].toreadonly()
+                keeper.done(partial(self._release, item))
         for thread in self._threads:
             thread.join()  # the hasher may still be at the last slab
         self._outcome.complete = True

@@ -26,7 +26,8 @@ from wclayer.errors import StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, verify_folder
 from wclayer.formats.folder.door import Door, NameRefusedError
 from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
-from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, OPEN, PIECE, RING, SEAL, Answer, Job, encode
+from wclayer.formats.folder.shared_memory import RING
+from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, OPEN, PIECE, SEAL, Answer, Job, encode
 from wclayer.formats.folder.tree_worker import TreeWorker, main
 from wclayer.model import Entry, HardLink, LayerItem, Metadata, Stream, Tombstone, copy_layer
 

@@ -213,7 +213,7 @@ class LayerIndex:
 
     def links(self, *, after: int = 0, limit: int = -1) -> list[Node]:
         """The hard links in the recorded order: at most ``limit`` of those beyond number ``after``."""
-        rows = self.rows(_SELECT + "WHERE kind = ? AND id > ? ORDER BY id LIMIT ?", (LINK, after, limit))
+        rows = self.fetch(_SELECT + "WHERE kind = ? AND id > ? ORDER BY id LIMIT ?", (LINK, after, limit))
         return [Node(self, row, self.folder_path(row[2])[0]) for row in rows]
 
     def folders(self) -> Iterator[Node]:

@@ -21,7 +21,7 @@ from wclayer.ntfs.names import checked_path
 
 __all__ = ["LinkMaker", "Target", "resolve_links"]
 
-_BATCH = 2048
+_BATCH = 8192
 _PLACES = (4, 5)  # of checksum and name among what is updated
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import errno
 import marshal
-import mmap
-import os
 import signal
 import socket
 import subprocess
@@ -25,6 +23,7 @@ from wclayer.formats.folder.content import STREAM_FOLDER
 from wclayer.formats.folder.door import NameTakenError
 from wclayer.formats.folder.links import Target
 from wclayer.formats.folder.node import Node
+from wclayer.formats.folder.shared_memory import RING, Release, SharedMemory
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree, Places, host_name
 from wclayer.formats.folder.tree_jobs import (
@@ -34,14 +33,13 @@ from wclayer.formats.folder.tree_jobs import (
     LINK,
     OPEN,
     PIECE,
-    RING,
     SEAL,
     Answer,
     Failure,
     Job,
     encode,
 )
-from wclayer.model import Stream
+from wclayer.model import SharedSource, Stream
 from wclayer.ntfs.names import encode_wtf8
 
 __all__ = ["RemoteTree", "can_work_remotely"]
@@ -51,6 +49,8 @@ _WHOLE = 1 << 19
 _BATCH_JOBS = 64
 _BATCH_BYTES = 1 << 19
 _MAX_SENT = 32
+_MAX_HELD = 8
+"""Slabs that the reader has done with and the other process may not: the stream needs others to go on."""
 _RECEIVE = 1 << 16
 _NO_ROW = [0, None, None]  # of what has none
 _START = "import sys; sys.path[:] = {path!r}; from wclayer.formats.folder.tree_worker import main; main{arguments!r}"
@@ -65,9 +65,10 @@ class RemoteTree(HostTree):
     """A :class:`HostTree` whose files and folders are made by a second process until :meth:`settle`.
 
     It raises what :class:`HostTree` raises, only later; the constructor raises OSError when there can be no process.
+    ``memory`` is where the data may lie already, with the slabs of the stream that is being read.
     """
 
-    def __init__(self, staging: Staging, *, where: str) -> None:
+    def __init__(self, staging: Staging, *, where: str, memory: SharedMemory | None = None) -> None:
         super().__init__(staging, where=where)
         if self._folds_case:
             # A name that is taken may then need another one, and what that is has to be known at once.
@@ -78,12 +79,14 @@ class RemoteTree(HostTree):
         self._head = self._added = self._tail = self._batch_start = 0  # bytes that went through the ring
         self._unread = b""
         self._failure: WclayerError | None = None
-        memory = os.memfd_create("wclayer-ring")
+        self._done = self._begun = 0  # lists of jobs
+        self._held: deque[tuple[int, Release]] = deque()  # slabs, and how many lists must be done before they are free
+        memory = memory or SharedMemory()
+        self._shared: SharedMemory | None = memory
+        self._memory = memory.all
         here, there = socket.socketpair()
         try:
-            os.ftruncate(memory, RING)
-            self._ring = mmap.mmap(memory, RING)
-            arguments = (there.fileno(), memory, staging.root, where)
+            arguments = (there.fileno(), memory.descriptor, staging.root, where)
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter
                 [sys.executable, "-I", "-S", "-c", _START.format(path=sys.path, arguments=arguments)],
                 stdin=subprocess.DEVNULL,
@@ -96,8 +99,9 @@ class RemoteTree(HostTree):
             raise
         finally:
             there.close()
-            os.close(memory)
+            memory.close()
         self._connection = here
+        memory.hold = self._hold
 
     def make_folder(self, parent: bytes, name: str) -> bytes | None:
         """Ask for the folder; returns the name that it gets."""
@@ -113,6 +117,8 @@ class RemoteTree(HostTree):
         leaf = host or name.encode("utf-8", "surrogatepass")
         if data is None:
             self._add((FILE, parent, leaf, last_write_time, 0, -1))
+        elif data.shared is not None:
+            self._use_shared(parent, leaf, last_write_time, data, data.shared, path)
         elif data.ranges is None and (size := data.size) <= _WHOLE:
             offset = self._room(size)
             self._fill_ring(offset, size, data, path)
@@ -128,7 +134,10 @@ class RemoteTree(HostTree):
             self.expect(_NO_ROW, (1, 2), path, "")
             self._has_stream_folder = True
         leaf = f"{number:08x}"
-        self._pour(STREAM_FOLDER, leaf.encode(), None, data, path)
+        if data.shared is not None:
+            self._use_shared(STREAM_FOLDER, leaf.encode(), None, data, data.shared, path)
+        else:
+            self._pour(STREAM_FOLDER, leaf.encode(), None, data, path)
         return None, leaf
 
     def make_link(self, link: Node, target: Target, row: list[Any], places: Places) -> bytes | None:
@@ -170,8 +179,36 @@ class RemoteTree(HostTree):
         """End the process, whatever it is doing, and wait for it."""
         self._connection.close()
         self._process.wait()
-        self._ring.close()
+        self._held.clear()  # what is read no further needs no slabs
+        if self._shared is not None:
+            self._shared.forget()
+        self._shared = None
+        self._memory = memoryview(b"")
         super().close()
+
+    def _hold(self, release: Release) -> None:
+        """Give a slab back when the jobs so far, which may be about it, are done."""
+        self._send()
+        if not self._sent:
+            release()
+            return
+        self._held.append((self._begun, release))
+        while len(self._held) > _MAX_HELD:
+            self._take_answers(wait=True)
+
+    def _use_shared(
+        self, parent: bytes, leaf: bytes, last_write_time: int | None, data: Stream, shared: SharedSource, path: str
+    ) -> None:
+        """Ask for a file whose data lies in the memory already."""
+        size = data.stored
+        if not size:
+            offset = 0
+        elif (offset := shared.span(size)) < 0 or data.ranges is not None:
+            self._add((OPEN, parent, leaf, last_write_time, data.size, data.ranges, path))
+            for place in ((offset, size),) if offset >= 0 else shared.places(size):
+                self._add((PIECE, *place))
+            return
+        self._add((FILE, parent, leaf, last_write_time, offset, size))
 
     def _pour(self, parent: bytes, leaf: bytes, last_write_time: int | None, data: Stream, path: str) -> None:
         self._add((OPEN, parent, leaf, last_write_time, data.size, data.ranges, path))
@@ -184,7 +221,7 @@ class RemoteTree(HostTree):
                 for start in range(0, len(view), _WHOLE):
                     part = view[start : start + _WHOLE]
                     offset = self._room(len(part))
-                    self._ring[offset : offset + len(part)] = part
+                    self._memory[offset : offset + len(part)] = part
                     self._add((PIECE, offset, len(part)))
         if written != stored:
             raise _wrong_size(written, stored, path)
@@ -196,7 +233,7 @@ class RemoteTree(HostTree):
             following = position + len(piece)
             if following > end:
                 raise _wrong_size(following - offset, size, path)
-            self._ring[position:following] = piece
+            self._memory[position:following] = piece
             position = following
         if position != end:
             raise _wrong_size(position - offset, size, path)
@@ -231,6 +268,7 @@ class RemoteTree(HostTree):
         message = encode(self._jobs)
         self._jobs.clear()
         self._sent.append(self._added)
+        self._begun += 1
         self._batch_start = self._added
         try:
             self._connection.sendall(message)
@@ -283,6 +321,9 @@ class RemoteTree(HostTree):
             self._failure = self._failed(failure)
             raise self._failure
         self._tail = self._sent.popleft()
+        self._done += 1
+        while self._held and self._held[0][0] <= self._done:
+            self._held.popleft()[1]()
 
     def _failed(self, failure: Failure) -> WclayerError:
         kind, message, layer, path, hint = failure

@@ -1,10 +1,11 @@
 """What goes between the process that reads a layer and the one that makes its files.
 
-Both see one ring of memory, in which the data of the files passes, and a socket, on which everything else does. A
+Both see the same memory (:mod:`~wclayer.formats.folder.shared_memory`), in which the data of the files passes, and a
+socket, on which everything else does. A
 message on the socket is a 32-bit length and that many bytes of :mod:`marshal`. One way it holds a list of jobs:
 
 * ``(FOLDER, parent, leaf)`` makes a folder; names are bytes, as the file system takes them;
-* ``(FILE, parent, leaf, last_write_time, offset, length)`` makes a file of the bytes in the ring, of none at all when
+* ``(FILE, parent, leaf, last_write_time, offset, length)`` makes a file of the bytes in the memory, of none at all when
   ``length`` is negative (a file without a main stream);
 * ``(OPEN, parent, leaf, last_write_time, size, ranges, path)`` makes a file whose data follows in pieces, as many as
   the ranges, or the size, say; ``path`` is its name in errors;
@@ -32,7 +33,6 @@ __all__ = [
     "MAX_MESSAGE",
     "OPEN",
     "PIECE",
-    "RING",
     "SEAL",
     "Answer",
     "Failure",
@@ -41,9 +41,6 @@ __all__ = [
 ]
 
 FOLDER, FILE, OPEN, PIECE, LINK, SEAL = range(6)
-
-RING = 8 << 20
-"""Bytes in the ring: enough that neither process waits for the other's odd slow call."""
 
 LENGTH = Struct("<I")
 MAX_MESSAGE = 64 << 20

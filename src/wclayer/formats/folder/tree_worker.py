@@ -25,7 +25,7 @@ from wclayer.formats.folder.content import (
     write_stream,
 )
 from wclayer.formats.folder.door import Door, NameRefusedError, seal_folder, store_error
-from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, MAX_MESSAGE, OPEN, RING, Job, encode
+from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, MAX_MESSAGE, OPEN, Job, encode
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import decode_wtf8
 
@@ -37,12 +37,12 @@ class _GoneError(Exception):
 
 
 class TreeWorker:
-    """Does the jobs that come from ``connection`` in the folder ``root``; ``ring`` holds the data. See :meth:`run`."""
+    """Does the jobs that come from ``connection`` in the folder ``root``; ``memory`` has the data."""
 
-    def __init__(self, connection: socket.socket, ring: memoryview, root: int, where: str) -> None:
+    def __init__(self, connection: socket.socket, memory: memoryview, root: int, where: str) -> None:
         self._connection = connection
         self._messages: BinaryIO = connection.makefile("rb")
-        self._ring = ring
+        self._memory = memory
         self._door = Door(root, where=where)
         self._where = where
         self._results: list[int | None] = []
@@ -115,7 +115,7 @@ class TreeWorker:
         _, _, _, _, offset, length = job
         if length <= 0:
             return None if length else 0
-        piece = self._ring[offset : offset + length]
+        piece = self._memory[offset : offset + length]
         written = os.write(descriptor, piece)
         if written != length:
             write_rest(descriptor, piece[written:])
@@ -131,7 +131,7 @@ class TreeWorker:
             if job is None:
                 raise _GoneError
             _, offset, length = job
-            yield self._ring[offset : offset + length]
+            yield self._memory[offset : offset + length]
             stored -= length
 
     def _make_folder(self, parent: bytes, leaf: bytes) -> None:
@@ -178,12 +178,12 @@ def _joined(parent: bytes, leaf: bytes) -> bytes:
 
 
 def main(connection: int, memory: int, root: int, where: str) -> None:
-    """The whole life of the process. The numbers are descriptors: of the socket, the ring and the layer's folder."""
+    """The whole life of the process. The numbers are descriptors: of the socket, the memory and the layer's folder."""
     gc.disable()  # nothing here is part of a cycle, and there is much of it
-    ring = memoryview(mmap.mmap(memory, RING))
+    data = memoryview(mmap.mmap(memory, 0))
     os.close(memory)
     with socket.socket(fileno=connection) as other:
         try:
-            TreeWorker(other, ring, root, where).run()
+            TreeWorker(other, data, root, where).run()
         except (_GoneError, ConnectionError):
             return  # nobody waits for what is not done yet

@@ -24,6 +24,7 @@ from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.index_builder import IndexBuilder
 from wclayer.formats.folder.links import resolve_links
 from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
+from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Transaction
@@ -43,7 +44,8 @@ class LayerFolderWriter(Transaction):
     closed here. ``facts`` is what is known of the layer as a whole, see :meth:`set_facts`. With ``sync`` the data too
     survives a loss of power once :meth:`commit` returns. With ``link_host_files`` a stream that lies in a file of the
     same file system is linked, not copied; that file must then never change. With ``second_process`` another process
-    makes the files while this one reads, where the system allows: worth its start for some thousand files.
+    makes the files while this one reads, where the system allows: worth its start for some thousand files. ``memory``
+    is where the slabs lie from which the items come, so that it can take their data from there.
 
     :meth:`write` raises UnsafeEntryError for an entry that would leave the layer, pass through something other than a
     folder, or overwrite what is there; FormatError for a stream that is not as long as it says; StoreError when the
@@ -61,6 +63,7 @@ class LayerFolderWriter(Transaction):
         sync: bool = False,
         link_host_files: bool = False,
         second_process: bool = False,
+        memory: SharedMemory | None = None,
     ) -> None:
         self.notices = Notices() if notices is None else notices
         self._facts: dict[str, Fact] = dict(facts or {})
@@ -73,8 +76,9 @@ class LayerFolderWriter(Transaction):
         where = str(self.path)
         try:
             self._parents = [self._opened(parent) for parent in parents]
+            apart = second_process and not link_host_files
             self._tree = _open_tree(
-                self._staging, where, link_host_files=link_host_files, second_process=second_process
+                self._staging, where, link_host_files=link_host_files, second_process=apart, memory=memory
             )
             self._held.callback(self._tree.close)
             database = os.fspath(self._staging.path / os.fsdecode(INDEX))
@@ -233,10 +237,12 @@ class LayerFolderWriter(Transaction):
             raise store_error(error, "cannot synchronise the layer", b".", str(self.path)) from error
 
 
-def _open_tree(staging: Staging, where: str, *, link_host_files: bool, second_process: bool) -> HostTree:
-    if second_process and not link_host_files and can_work_remotely():
+def _open_tree(
+    staging: Staging, where: str, *, link_host_files: bool, second_process: bool, memory: SharedMemory | None
+) -> HostTree:
+    if second_process and can_work_remotely():
         try:
-            return RemoteTree(staging, where=where)
+            return RemoteTree(staging, where=where, memory=memory)
         except OSError:
             pass  # too many processes, or none allowed: this one can do it too
     return HostTree(staging, where=where, link_host_files=link_host_files)

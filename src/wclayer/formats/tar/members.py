@@ -6,7 +6,8 @@ layers begin (see :mod:`wclayer.formats.tar.reader`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Protocol
 
 from wclayer.errors import FormatError, LimitError, WclayerError
@@ -85,7 +86,8 @@ class Members:
         self.dangling = False
         self._stream = stream
         self._recorder = recorder
-        self._upto = stream.upto if recorder is None else self._recorded_upto
+        # Nothing that refers to this object: with it the memory of the slabs must go at once.
+        self._upto = stream.upto if recorder is None else partial(_recorded, stream.upto, recorder.segment)
         self._ordinal = 0
         self._left = 0
         self._padding = 0
@@ -196,6 +198,28 @@ class Members:
                 self._recorder.body(member.ordinal, offset, count)
         return self._pieces(member, length)
 
+    def span(self, length: int) -> int:
+        """Where the whole body lies in shared memory; -1, and nothing is passed over, if not in one piece."""
+        self.body(length)  # which records it
+        member = self._current
+        try:
+            offset = self._stream.span(length)
+        except WclayerError as error:
+            raise self._placed(error, member) from None
+        if offset >= 0:
+            self._left = 0
+        return offset
+
+    def places(self, length: int) -> Iterator[tuple[int, int]]:
+        """What :meth:`body` gives, as offset in shared memory and length; only after :meth:`span` found nothing."""
+        member = self._current
+        try:
+            for offset, count in self._stream.places(length):
+                self._left -= count
+                yield offset, count
+        except WclayerError as error:
+            raise self._placed(error, member) from None
+
     def _pieces(self, member: Member, length: int) -> Iterator[memoryview]:
         try:
             for piece in self._stream.pieces(length):
@@ -205,12 +229,6 @@ class Members:
             raise error.locate(path=decode_wtf8(member.name)) from None
 
     # ------------------------------------------------------------------ headers
-
-    def _recorded_upto(self, count: int) -> bytes:
-        data = self._stream.upto(count)
-        if self._recorder is not None:
-            self._recorder.segment(data)
-        return data
 
     def _take(self, count: int) -> bytes:
         data = self._upto(count)
@@ -327,6 +345,12 @@ class Members:
             for piece in self._stream.pieces(self._left):
                 self._recorder.segment(bytes(piece))
         self._left = 0
+
+
+def _recorded(upto: Callable[[int], bytes], segment: Callable[[bytes], None], count: int) -> bytes:
+    data = upto(count)
+    segment(data)
+    return data
 
 
 def _records(data: bytes) -> dict[bytes, bytes]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeAlias
 
 from wclayer.errors import FormatError, UnsafeEntryError, WclayerError
@@ -73,6 +73,7 @@ class TarLayerReader:
 
     ``slabs`` yields the uncompressed archive in pieces. ``recorder`` receives what is needed to write it again byte for
     byte. Errors name the entry; ``size`` is the sum of the sizes of the files read so far, as hcsshim counts it.
+    ``place`` tells where the piece that came last lies in memory shared with another process, if it does.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class TarLayerReader:
         policy: Policy = "faithful",
         notices: Notices | None = None,
         recorder: HeaderRecorder | None = None,
+        place: Callable[[], int] | None = None,
     ) -> None:
-        self.members = Members(SlabStream(slabs), recorder)
+        self.members = Members(SlabStream(slabs, place), recorder)
+        self._shared = self.members if place is not None else None
         self.notices = notices if notices is not None else Notices()
         self.faithful = policy == "faithful"
         self.size = 0
@@ -216,7 +219,7 @@ class TarLayerReader:
         if kind == _FILE:
             self.size += member.size
             if member.size or member.header.mode or not self.faithful or FILEATTR not in pax:
-                data = Stream(member.size, self.members.body, member.ranges)
+                data = Stream(member.size, self.members.body, member.ranges, None, self._shared)
         elif is_directory:
             if member.header.mode & _MODE_TYPE == _MODE_FOLDER_WITH_STREAM and self.faithful:
                 data = Stream(0, self.members.body)
@@ -237,7 +240,7 @@ class TarLayerReader:
         return Entry(path, metadata, is_directory=is_directory, data=data, ordinal=member.ordinal)
 
     def _stream(self, member: Member) -> Stream:
-        return Stream(member.size, self.members.body, member.ranges)
+        return Stream(member.size, self.members.body, member.ranges, None, self._shared)
 
     # ------------------------------------------------------------------ metadata
 

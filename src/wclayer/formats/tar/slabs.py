@@ -16,12 +16,18 @@ _SLAB = 1 << 20
 
 
 class SlabStream:
-    """Reads bytes off an iterable of slabs (memoryviews, or anything ``memoryview`` takes)."""
+    """Reads bytes off an iterable of slabs (memoryviews, or anything ``memoryview`` takes).
 
-    __slots__ = ("_end", "_pos", "_slabs", "_start", "_view")
+    ``place`` tells where the slab that came last lies in memory that others see, too; see :meth:`span`.
+    """
 
-    def __init__(self, slabs: Iterable[bytes | bytearray | memoryview]) -> None:
+    __slots__ = ("_end", "_offset", "_place", "_pos", "_slabs", "_start", "_view", "is_shared")
+
+    def __init__(self, slabs: Iterable[bytes | bytearray | memoryview], place: Callable[[], int] | None = None) -> None:
         self._slabs = iter(slabs)
+        self._place = place
+        self.is_shared = place is not None
+        self._offset = 0
         self._view = memoryview(b"")
         self._pos = self._end = 0
         self._start = 0
@@ -37,6 +43,8 @@ class SlabStream:
             self._view = memoryview(slab)
             self._pos, self._end = 0, len(self._view)
             if self._end:
+                if self._place is not None:
+                    self._offset = self._place()
                 return True
         return False
 
@@ -82,6 +90,21 @@ class SlabStream:
             self._pos = pos + len(piece)
             count -= len(piece)
             yield piece
+
+    def span(self, count: int) -> int:
+        """Pass over ``count`` bytes that lie in one slab; returns where in shared memory, -1 if they do not."""
+        if self._pos == self._end and not self._next():
+            raise _truncated(count)
+        pos = self._pos
+        if pos + count > self._end:
+            return -1
+        self._pos = pos + count
+        return self._offset + pos
+
+    def places(self, count: int) -> Iterator[tuple[int, int]]:
+        """What :meth:`pieces` gives, as offset in shared memory and length."""
+        for piece in self.pieces(count):
+            yield self._offset + self._pos - len(piece), len(piece)
 
     def skip(self, count: int) -> None:
         """Pass over ``count`` bytes. Raises FormatError (``unexpected-eof``)."""
