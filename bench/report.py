@@ -54,12 +54,8 @@ def markdown(document: dict[str, Any]) -> str:
 def _circumstances(document: dict[str, Any]) -> str:
     corpus, machine = document["corpus"], document["machine"]
     versions = [row["version"] for row in document["rows"] if row["version"]]
-    names = corpus["names"]
     parts = [
-        f"{len(corpus['layers'])} layer(s): {corpus['entries']:,} entries ({names['file']:,} files, {names['link']:,} "
-        f"hard links, {names['folder']:,} folders), {corpus['data'] / 1e6:,.0f} MB of data, "
-        f"{corpus['blob'] / 1e6:,.0f} MB as {corpus['compression']}; "
-        f"content: {corpus['content']}; seed {corpus['seed']}.",
+        corpus["described"] if "described" in corpus else _layers(corpus),
         f"{document['rounds']} rounds after a warm-up, {document['file_system']}.",
         f"{machine['processor']}, {machine['processors']} processors, {machine['memory'] / (1 << 30):.0f} GiB, "
         f"{machine['system']}, Python {machine['python']}.",
@@ -69,6 +65,16 @@ def _circumstances(document: dict[str, Any]) -> str:
     if document["missing"]:
         parts.append(f"Not installed: {', '.join(document['missing'])}.")
     return " ".join(parts)
+
+
+def _layers(corpus: dict[str, Any]) -> str:
+    names = corpus["names"]
+    return (
+        f"{len(corpus['layers'])} layer(s): {corpus['entries']:,} entries ({names['file']:,} files, {names['link']:,} "
+        f"hard links, {names['folder']:,} folders), {corpus['data'] / 1e6:,.0f} MB of data, "
+        f"{corpus['blob'] / 1e6:,.0f} MB as {corpus['compression']}; "
+        f"content: {corpus['content']}; seed {corpus['seed']}."
+    )
 
 
 def _number(value: float) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.ground import file_system_name, new_file_system
+from bench.hives import hives
 from bench.measure import Candidate, expect, measure, run_rounds
 from bench.peers import Corpus, floor, ours, unpackers, version_of, wclayer
 from bench.results import Result, Target, memory_target, ratio, row
@@ -290,6 +291,7 @@ SUITES: dict[str, Callable[[Bench], Result]] = {
     "floor": floor_suite,
     "copy": copy,
     "scale": scale,
+    "hives": hives,
     "huge": huge,
 }
 DEFAULT = tuple(name for name in SUITES if name != "huge")

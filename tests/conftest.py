@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 
 from tests.peers import require
 
+# Registries of the tests' own, see tests/registries.
+pytest_plugins = ["tests.registries.fixtures"]
+
 CI = os.environ.get("CI") == "true"
 
 settings.register_profile("dev", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

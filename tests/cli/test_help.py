@@ -17,6 +17,7 @@ from wclayer.cli.verbs import VERBS as TABLE
 from wclayer.cli.verbs import cli
 
 VERBS = sorted(TABLE)
+PAGES = {"index": "image-index"}  # index.md is the page of all commands
 HEAVY = {
     "sqlite3",
     "urllib3",
@@ -29,6 +30,18 @@ HEAVY = {
     "wclayer.image",
     "wclayer.oci",
 }
+
+
+def commands(verb: str) -> list[click.Command]:
+    """A verb, or what a group of verbs holds."""
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    return list(command.commands.values()) if isinstance(command, click.Group) else [command]
+
+
+def options(verb: str) -> list[click.Option]:
+    """The options of a verb, or of all verbs in a group."""
+    return [one for command in commands(verb) for one in command.params if isinstance(one, click.Option)]
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -52,26 +65,35 @@ def test_every_verb_has_help_with_an_example(verb: str, run: Run) -> None:
         assert all(len(line) <= 110 for line in ended.out.splitlines())
 
 
+GROUPED = [(verb, one.name) for verb in VERBS if len(commands(verb)) > 1 for one in commands(verb)]
+
+
+@pytest.mark.parametrize(("group", "verb"), GROUPED)
+def test_every_verb_of_a_group_has_help_with_an_example(group: str, verb: str, run: Run) -> None:
+    for option in ("--help", "-h"):
+        ended = run(group, verb, option)
+        assert (ended.code, ended.err) == (0, "")
+        assert f"Usage: wclayer {group} {verb}" in ended.out
+        assert f"wclayer {group} {verb}" in ended.out.split("Example:")[1]
+        assert all(len(line) <= 110 for line in ended.out.splitlines())
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_is_explained_and_lower_case(verb: str) -> None:
-    command = cli.get_command(click.Context(cli), verb)
-    assert command is not None
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help
-            assert all(option == option.lower() or len(option) == 2 for option in parameter.opts)
+    for parameter in options(verb):
+        assert parameter.help
+        assert all(option == option.lower() or len(option) == 2 for option in parameter.opts)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_a_page_that_names_its_options(verb: str) -> None:
-    page = Path(__file__).parents[2] / "docs" / "reference" / "cli" / f"{verb}.md"
+    page = Path(__file__).parents[2] / "docs" / "reference" / "cli" / f"{PAGES.get(verb, verb)}.md"
     text = page.read_text("utf-8")
-    command = cli.get_command(click.Context(cli), verb)
-    assert command is not None
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            long = max(parameter.opts, key=len)
-            assert f"`{long}" in text or f"{long}`" in text, f"{long} is not in {page}"
+    if "](registry-options.md)" in text:
+        text += page.with_name("registry-options.md").read_text("utf-8")
+    for parameter in options(verb):
+        long = max(parameter.opts, key=len)
+        assert f"`{long}" in text or f"{long}`" in text, f"{long} is not in {page}"
 
 
 def test_the_overview_lists_every_verb_and_the_exit_codes(run: Run) -> None:
@@ -165,7 +187,7 @@ def test_an_option_is_completed_by_bash_itself(run: Run, tmp_path: Path) -> None
     (tmp_path / "wclayer").write_text(f'#!/bin/sh\nexec {sys.executable} -m wclayer "$@"\n')
     (tmp_path / "wclayer").chmod(0o755)
     code = (
-        f"PATH={tmp_path}:$PATH; source {tmp_path}/script; COMP_WORDS=(wclayer unpack --st); COMP_CWORD=2;"
+        f"PATH={tmp_path}:$PATH; source {tmp_path}/script; COMP_WORDS=(wclayer unpack --stri); COMP_CWORD=2;"
         ' _wclayer_completion wclayer; echo "${COMPREPLY[@]}"'
     )
     done = subprocess.run([bash, "-c", code], check=True, capture_output=True, text=True, timeout=60)

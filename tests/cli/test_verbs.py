@@ -468,10 +468,10 @@ def test_verify_ends_with_6_when_anything_is_wrong(tmp_path: Path, run: Run) -> 
         assert "a.txt" in ended.out
 
 
-def test_a_registry_ends_with_7_and_says_how_to_copy(run: Run) -> None:
-    ended = run("ls", "registry.example.com/windows:ltsc2022")
+def test_an_engine_ends_with_7_and_says_how_to_copy(run: Run) -> None:
+    ended = run("ls", "docker-daemon:windows:ltsc2022")
     assert ended.code == 7
-    assert "skopeo copy --override-os windows" in ended.err
+    assert "skopeo copy docker-daemon:windows:ltsc2022 oci:DIR:TAG" in ended.err
 
 
 def test_55_what_the_file_system_refuses_ends_with_8(image: str, run: Run, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_single_layer_is_read_without_those_below_until_a_link_asks(tmp_path: 
     [
         ("./nowhere", NotFoundError),
         ("oci:nowhere", NotFoundError),
-        ("mcr.example.com/windows/nanoserver:ltsc2022", UnsupportedError),
+        ("docker-daemon:windows/nanoserver:ltsc2022", UnsupportedError),
         (".", UnsupportedError),
     ],
 )

@@ -26,6 +26,7 @@ from wclayer.oci import LayoutWriter, Limits, open_image
 from wclayer.oci.digests import digest_of
 from wclayer.oci.engines import zstd
 from wclayer.oci.mediatypes import OCI_INDEX
+from wclayer.oci.network import Network
 
 LAYER = layer_tar()
 
@@ -111,15 +112,29 @@ def test_an_image_that_is_not_there(text: str) -> None:
     [
         "example.invalid/windows/nanoserver:ltsc2022",
         "docker://example.invalid/app:1",
-        "nanoserver",
-        "docker-daemon:app:1",
+        "localhost/app",
+        "here:5000/app@sha256:" + 64 * "0",
+        "docker://nanoserver",
     ],
 )
-def test_images_elsewhere_are_recognised_with_what_to_do(text: str) -> None:
-    with pytest.raises(UnsupportedError, match="not available in this version") as caught:
+def test_images_in_registries_are_recognised(text: str, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="offline: there is no content store") as caught:
+        open_image(text, network=Network(store_folder=tmp_path / "none", offline=True))
+    assert "wclayer pull " in str(caught.value)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("text", ["nanoserver", "nanoserver:ltsc2022", "windows/nanoserver:ltsc2022"])
+def test_a_name_without_a_host_is_taken_for_a_path_that_is_not_there(text: str) -> None:
+    with pytest.raises(NotFoundError, match="no such file or folder") as caught:
         open_image(text)
-    source = text if ":" in text.partition("/")[0] else f"docker://{text}"
-    assert f"skopeo copy --override-os windows {source} oci:DIR:TAG" in str(caught.value)
+    assert f"docker://{text}" in str(caught.value)
+
+
+def test_images_in_engines_are_recognised_with_what_to_do() -> None:
+    with pytest.raises(UnsupportedError, match="engines are not available") as caught:
+        open_image("docker-daemon:app:1")
+    assert "skopeo copy docker-daemon:app:1 oci:DIR:TAG" in str(caught.value)
 
 
 def test_a_file_named_like_an_image_is_the_file(

@@ -135,3 +135,49 @@ def test_parsing_raises_nothing_but_usage_errors(text: str) -> None:
         return
     assert parse_reference(str(reference)) == reference
     looks_like_registry(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker://anna:secret@registry.example.com/x:v1",
+        "docker:anna:secret@registry.example.com/x",
+        "anna:secret@localhost/x",
+        "anna-b:secret@127.0.0.1:5000/x:v1",
+        "anna:secret@[::1]:5000/x",
+        "https://anna:secret@registry.example.com/x",
+        "anna:secret@host:5000/x",
+        "anna:secret@registry.example.com",
+    ],
+)
+def test_a_password_in_a_reference_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_reference(text)
+    assert "secret" not in str(caught.value)
+    assert "--password-stdin" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "oci:folder@example.com/x",
+        "docker-archive:a@b.c/x",
+        "dir:a@b.c/x",
+        "C:\\Users\\anna@example.com/x",
+        "registry.example.com/x:v1@sha256:" + "0" * 64,
+        "localhost:5000/x:v1@sha256:" + "0" * 64,
+        "x:v1@sha256:" + "0" * 64,
+        "./a:b@c.d/e",
+    ],
+)
+def test_other_references_with_an_at_sign_are_none(text: str) -> None:
+    assert str(parse_reference(text)) == text
+
+
+def test_the_tag_of_a_reference_and_another_one() -> None:
+    remote = parse_reference("docker://localhost:5000/a/b:v1@sha256:" + "0" * 64)
+    assert (remote.tag, str(remote.renamed("v2"))) == ("v1", "docker://localhost:5000/a/b:v2")
+    plain = parse_reference("docker://localhost:5000/a/b")
+    assert (plain.tag, str(plain.renamed("v2"))) == ("", "docker://localhost:5000/a/b:v2")
+    layout = parse_reference("oci:folder:v1")
+    assert (layout.tag, str(layout.renamed("v2"))) == ("v1", "oci:folder:v2")

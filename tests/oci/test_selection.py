@@ -114,7 +114,9 @@ def test_architecture_and_variant_must_fit() -> None:
     assert select(found, parse_platform("windows/amd64")).chosen is found[2]
     assert select(found, parse_platform("windows/amd64/v3")).chosen is found[1]
     assert select(found, parse_platform("windows/aarch64")).chosen is found[0]
-    assert select(found[1:2], parse_platform("windows/amd64")).chosen is found[1]
+    assert select(found[2:], parse_platform("windows/amd64/v3")).chosen is found[2]
+    with pytest.raises(NotFoundError):  # code for a newer processor than the one that was named
+        select(found[1:2], parse_platform("windows/amd64"))
 
 
 def test_the_first_of_equals_is_chosen() -> None:

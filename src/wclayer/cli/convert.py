@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import (
     format_option,
     limits_option,
@@ -14,7 +15,6 @@ from wclayer.cli.options import (
     progress_option,
     quiet_option,
     strict_option,
-    verbose_option,
 )
 from wclayer.cli.output import listed_notices, tell_notices, write_json, write_line
 from wclayer.cli.progress import make_progress
@@ -22,7 +22,7 @@ from wclayer.cli.progress import make_progress
 __all__ = ["command"]
 
 
-@click.command(epilog="Example: wclayer convert layer.tar.gz transport:out --parent base")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer convert layer.tar.gz transport:out --parent base")
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")
 @click.option(
@@ -46,9 +46,9 @@ __all__ = ["command"]
 @platform_option
 @strict_option
 @limits_option
+@network_options
 @progress_option
 @quiet_option
-@verbose_option
 @format_option("text", "json")
 def command(
     source: str,
@@ -64,6 +64,7 @@ def command(
     no_limits: bool,
     progress: str,
     output_format: str,
+    network: NetworkOptions,
 ) -> None:
     """Pour a layer, or an image, from one form into another.
 
@@ -74,6 +75,7 @@ def command(
     from wclayer.image.converting import ConvertOptions, convert
     from wclayer.oci import Limits
 
+    watcher = make_progress(progress)
     options = ConvertOptions(
         form,
         parents,
@@ -84,8 +86,9 @@ def command(
         strict,
         sync,
         Limits.none() if no_limits else Limits(),
+        network.for_image(source, progress=watcher),
     )
-    result = convert(source, destination, options, make_progress(progress))
+    result = convert(source, destination, options, watcher)
     tell_notices(result.notices, result.listed, "odd, changed or left out")
     is_data = destination == "-"
     if output_format == "json":

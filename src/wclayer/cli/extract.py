@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import (
     format_option,
     image_argument,
@@ -21,7 +22,7 @@ from wclayer.cli.view import opened_view
 __all__ = ["command"]
 
 
-@click.command(epilog="Example: wclayer extract oci:mirror:ltsc2022 'C:/Windows/**/*.dll' -o dlls")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer extract oci:mirror:ltsc2022 'C:/Windows/**/*.dll' -o dlls")
 @image_argument()
 @click.argument("patterns", metavar="PATH...", nargs=-1, required=True)
 @click.option(
@@ -38,6 +39,7 @@ __all__ = ["command"]
 @layer_option
 @platform_option
 @limits_option
+@network_options
 @progress_option
 @quiet_option
 @format_option("text", "json")
@@ -53,6 +55,7 @@ def command(
     no_limits: bool,
     progress: str,
     output_format: str,
+    network: NetworkOptions,
 ) -> None:
     """Copy files out of an image.
 
@@ -61,7 +64,9 @@ def command(
     """
     from wclayer.image.extract import extract
 
-    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress) as view:
+    with opened_view(
+        image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, network=network
+    ) as view:
         result = extract(view, patterns, output, streams=streams, flat=flat, force=force)
     tell_notes(f"left out {path}: {reason}" for path, reason in result.left_out)
     if output_format == "json":

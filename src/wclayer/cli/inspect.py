@@ -7,22 +7,24 @@ from typing import Any
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import format_option, image_argument, platform_option, quiet_option
 from wclayer.cli.output import size_text, tell_notes, write_json, write_line
 
 __all__ = ["command"]
 
 
-@click.command(epilog="Example: wclayer inspect docker-archive:image.tar --format json")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer inspect docker-archive:image.tar --format json")
 @image_argument()
 @platform_option
+@network_options
 @quiet_option
 @format_option("text", "json")
-def command(image: str, platform: str | None, output_format: str) -> None:
+def command(image: str, platform: str | None, output_format: str, network: NetworkOptions) -> None:
     """Say what an image is made of: platform, configuration, layers (base first)."""
     from wclayer.image.inspecting import inspect
 
-    document = inspect(image, platform=platform)
+    document = inspect(image, platform=platform, network=network.for_image(image))
     tell_notes(document["notes"])
     if output_format == "json":
         write_json("wclayer.inspect/1", document)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import format_option, limits_option, platform_option, progress_option
 from wclayer.cli.output import printable, write_json, write_line
 from wclayer.cli.progress import make_progress
@@ -21,7 +22,9 @@ __all__ = ["command"]
 FINDING = 1
 
 
-@click.command(epilog="Example: wclayer lint oci:image:latest --fail-on warning --format sarif > lint.sarif")
+@click.command(
+    cls=NetworkCommand, epilog="Example: wclayer lint oci:image:latest --fail-on warning --format sarif > lint.sarif"
+)
 @click.argument("target", metavar="LAYER|IMAGE", required=False)
 @click.option(
     "--fail-on",
@@ -49,6 +52,7 @@ FINDING = 1
 @click.option("--list-rules", is_flag=True, help="Print all rules instead.")
 @platform_option
 @limits_option
+@network_options
 @progress_option
 @format_option("text", "json", "sarif")
 def command(
@@ -62,6 +66,7 @@ def command(
     no_limits: bool,
     progress: str,
     output_format: str,
+    network: NetworkOptions,
 ) -> int:
     """Find what Windows would refuse in a layer or an image, or import otherwise than was meant.
 
@@ -76,6 +81,7 @@ def command(
         return 0
     if target is None:
         raise click.UsageError("Missing argument 'LAYER|IMAGE'.")
+    watcher = make_progress(progress)
     report = lint(
         target,
         platform=platform,
@@ -83,7 +89,8 @@ def command(
         role=role,
         ignored=ignored,
         limits=Limits.none() if no_limits else Limits(),
-        progress=make_progress(progress),
+        progress=watcher,
+        network=network.for_image(target, progress=watcher),
     )
     if output_format == "json":
         write_json("wclayer.lint/1", json_document(report))

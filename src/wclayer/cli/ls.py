@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import (
     format_option,
     image_argument,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(epilog="Example: wclayer ls -l out 'C:\\Windows'")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer ls -l out 'C:\\Windows'")
 @image_argument()
 @click.argument("path", required=False, default="/")
 @click.option("-l", "long", is_flag=True, help="Attributes, size, time of the last write, targets of links.")
@@ -34,6 +35,7 @@ __all__ = ["command"]
 @layer_option
 @platform_option
 @limits_option
+@network_options
 @progress_option
 @quiet_option
 @format_option("text", "json", "jsonl")
@@ -48,6 +50,7 @@ def command(
     no_limits: bool,
     progress: str,
     output_format: str,
+    network: NetworkOptions,
 ) -> None:
     r"""List PATH (C:\ by default) as a container sees it.
 
@@ -58,7 +61,9 @@ def command(
     from wclayer.image.globs import has_magic
     from wclayer.image.listing import list_path
 
-    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, data=False) as view:
+    with opened_view(
+        image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, network=network, data=False
+    ) as view:
         rows = list_path(view, path, recursive=recursive, itself=itself)
         if output_format == "jsonl":
             write_jsonl("wclayer.ls/1", Row._fields, rows)

@@ -75,10 +75,10 @@ def progress_option(function: F) -> F:
     """``--progress``."""
     return click.option(
         "--progress",
-        type=click.Choice(["auto", "tty", "plain", "none"]),
+        type=click.Choice(["auto", "tty", "plain", "json", "none"]),
         default="auto",
         show_default=True,
-        help="Progress on standard error; auto: only on a terminal.",
+        help="Progress on standard error; auto: lines that redraw themselves on a terminal, elsewhere one every 30 s.",
     )(function)
 
 
@@ -90,7 +90,19 @@ def quiet_option(function: F) -> F:
 
 def verbose_option(function: F) -> F:
     """``--verbose``."""
-    return _flag("-v", "--verbose", VERBOSE, "List what was kept although odd, not only the first few.")(function)
+
+    def keep(context: click.Context, _parameter: click.Parameter, value: int) -> None:
+        context.meta[VERBOSE] = value
+
+    return click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        is_eager=True,
+        callback=keep,
+        help="List all that is odd, not only the first few; -vv also tells what is asked of registries.",
+    )(function)
 
 
 def _flag(short: str, long: str, key: str, text: str) -> Callable[[F], F]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,10 @@ __all__ = [
 QUIET, VERBOSE = "wclayer.quiet", "wclayer.verbose"
 """Where ``--quiet`` and ``--verbose`` are kept in the context of a command."""
 
+# user:password@host; what follows a tag is a digest, and what precedes a folder is a transport.
+_PASSWORD = re.compile(
+    r"(?<![\w.+-])(?!(?:oci|dir|[a-z]+-archive):)([^\s/:@'\"]+):[^\s/]+@(?=[\w\[])(?!sha(?:256|512):)", re.ASCII
+)
 _PIECE = 1 << 16  # characters
 _FIRST = 5
 _LISTED = 100
@@ -157,7 +162,9 @@ def printable(text: str) -> str:
 
 
 def tell(text: str) -> None:
-    """A sentence for people, on standard error; always said."""
+    """A sentence for people, on standard error; always said, but for passwords that somebody typed into an address."""
+    if "@" in text:
+        text = _PASSWORD.sub(r"\1:***@", text)
     write_line(f"wclayer: {text}", err=True)
 
 

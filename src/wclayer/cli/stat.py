@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import (
     format_option,
     image_argument,
@@ -24,13 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(epilog="Example: wclayer stat out 'C:\\Documents and Settings' --format json")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer stat out 'C:\\Documents and Settings' --format json")
 @image_argument()
 @click.argument("path", required=False, default="/")
 @click.option("-L", "--follow", is_flag=True, help="What a symbolic link or junction leads to.")
 @layer_option
 @platform_option
 @limits_option
+@network_options
 @progress_option
 @quiet_option
 @format_option("text", "json")
@@ -43,12 +45,15 @@ def command(
     no_limits: bool,
     progress: str,
     output_format: str,
+    network: NetworkOptions,
 ) -> None:
     """Show everything NTFS knows about PATH: attributes, four times, security, attributes, streams, links."""
     from wclayer.image.describe import describe
     from wclayer.image.paths import layer_path
 
-    with opened_view(image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, data=False) as view:
+    with opened_view(
+        image, platform=platform, layer=layer, no_limits=no_limits, progress=progress, network=network, data=False
+    ) as view:
         description = describe(view, view.find(layer_path(path), follow=follow))
     if output_format == "json":
         write_json("wclayer.stat/1", description.as_dict())

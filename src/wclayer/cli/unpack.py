@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import (
     format_option,
     image_argument,
@@ -15,10 +16,9 @@ from wclayer.cli.options import (
     progress_option,
     quiet_option,
     strict_option,
-    verbose_option,
 )
 from wclayer.cli.output import listed_notices, size_text, tell_notes, tell_notices, write_json, write_line
-from wclayer.cli.progress import make_progress
+from wclayer.cli.progress import Watcher, make_progress
 
 if TYPE_CHECKING:
     from wclayer.image.flatten import MergeResult
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(epilog="Example: wclayer unpack oci:mirror:ltsc2022 out --format json")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer unpack oci:mirror:ltsc2022 out --format json")
 @image_argument(metavar="IMAGE")
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
@@ -49,9 +49,9 @@ __all__ = ["command"]
 @platform_option
 @strict_option
 @limits_option
+@network_options
 @progress_option
 @quiet_option
-@verbose_option
 @format_option("text", "json")
 def command(
     image: str,
@@ -65,6 +65,7 @@ def command(
     no_limits: bool,
     progress: str,
     output_format: str,
+    network: NetworkOptions,
 ) -> None:
     """Unpack IMAGE to DIR with nothing lost.
 
@@ -74,22 +75,24 @@ def command(
     from wclayer.image.unpack import UnpackOptions, unpack
     from wclayer.oci import Limits
 
-    options = UnpackOptions(platform, strict, sync, Limits.none() if no_limits else Limits(), jobs)
+    watcher = make_progress(progress)
+    way = network.for_image(image, progress=watcher)
+    options = UnpackOptions(platform, strict, sync, Limits.none() if no_limits else Limits(), jobs, way)
     if view == "merged":
-        _merged(image, folder, subtree, options, progress, output_format)
+        _merged(image, folder, subtree, options, watcher, output_format)
         return
     if subtree is not None:
         raise click.UsageError("--subtree needs --view merged")
-    result = unpack(image, folder, options, make_progress(progress))
+    result = unpack(image, folder, options, watcher)
     _report(result, output_format)
 
 
 def _merged(
-    image: str, folder: Path, subtree: str | None, options: UnpackOptions, progress: str, output_format: str
+    image: str, folder: Path, subtree: str | None, options: UnpackOptions, watcher: Watcher, output_format: str
 ) -> None:
     from wclayer.image.flatten import unpack_merged
 
-    result: MergeResult = unpack_merged(image, folder, options, make_progress(progress), subtree=subtree)
+    result: MergeResult = unpack_merged(image, folder, options, watcher, subtree=subtree)
     tell_notes(result.notes)
     tell_notices(result.notices, result.listed)
     if output_format == "json":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wclayer.cli.network_options import NetworkCommand, NetworkOptions, network_options
 from wclayer.cli.options import (
     format_option,
     image_argument,
@@ -12,7 +13,6 @@ from wclayer.cli.options import (
     progress_option,
     quiet_option,
     strict_option,
-    verbose_option,
 )
 from wclayer.cli.output import listed_notices, tell_notices, write_json, write_line
 from wclayer.cli.progress import make_progress
@@ -22,16 +22,24 @@ __all__ = ["command"]
 INTEGRITY = 6
 
 
-@click.command(epilog="Example: wclayer verify out")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer verify out")
 @image_argument()
 @platform_option
 @strict_option
 @limits_option
+@network_options
 @progress_option
 @quiet_option
-@verbose_option
 @format_option("text", "json")
-def command(image: str, platform: str | None, strict: bool, no_limits: bool, progress: str, output_format: str) -> int:
+def command(
+    image: str,
+    platform: str | None,
+    strict: bool,
+    no_limits: bool,
+    progress: str,
+    output_format: str,
+    network: NetworkOptions,
+) -> int:
     """Check that everything is what it claims to be.
 
     Of an image: sizes, blob digests and DiffIDs, and that every layer can be read. Of what was unpacked: databases,
@@ -41,7 +49,15 @@ def command(image: str, platform: str | None, strict: bool, no_limits: bool, pro
     from wclayer.oci import Limits
 
     limits = Limits.none() if no_limits else Limits()
-    verdict = verify(image, platform=platform, strict=strict, limits=limits, progress=make_progress(progress))
+    watcher = make_progress(progress)
+    verdict = verify(
+        image,
+        platform=platform,
+        strict=strict,
+        limits=limits,
+        progress=watcher,
+        network=network.for_image(image, progress=watcher),
+    )
     if output_format == "json":
         write_json(
             "wclayer.verify/1",

@@ -29,8 +29,9 @@ from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem, LayerWriter, Notice, Notices, copy_layer
-from wclayer.oci import CompressedWriter, Limits, open_image
+from wclayer.oci import CompressedWriter, Image, Limits, open_image
 from wclayer.oci.mediatypes import Compression
+from wclayer.oci.network import Network
 
 __all__ = ["ConvertForm", "ConvertOptions", "Converted", "convert"]
 
@@ -45,7 +46,8 @@ class ConvertOptions:
     ``form`` is that of the tars: ``original`` keeps their bytes where there are some, ``reference`` is what hcsshim
     would read and write, ``faithful`` loses nothing; None is ``original`` where that is possible, else ``reference``.
     ``parents`` are layer folders below a lone layer, nearest first. ``os_version`` is for an image that is made of a
-    lone layer. ``compression`` None is what the name of a file says, and gzip for an image.
+    lone layer. ``compression`` None is what the name of a file says, and gzip for an image. ``network`` is the way to
+    registries.
     """
 
     form: ConvertForm | None = None
@@ -57,6 +59,7 @@ class ConvertOptions:
     strict: bool = False
     sync: bool = False
     limits: Limits = Limits()  # noqa: RUF009 - frozen
+    network: Network | None = None
 
     @property
     def policy(self) -> Policy:
@@ -132,12 +135,16 @@ class _Job:
         self.result.listed = [*self.notices.listed]
         return self.result
 
+    def _open(self, place: Place) -> Image:
+        options = self.options
+        return open_image(place.text, options.platform, limits=options.limits, network=options.network)
+
     def _count(self) -> int:
         """How many layers the source has."""
         if self.source.kind == "unpacked":
             return len(UnpackedImage.load(self.source.path).layers)
         if self.source.kind == "image" and self.source.text != "-":
-            with open_image(self.source.text, self.options.platform, limits=self.options.limits) as image:
+            with self._open(self.source) as image:
                 return len(image.layers)
         return 1
 
@@ -190,7 +197,7 @@ class _Job:
         _make_parent(destination.path)
         with ExitStack() as held:
             opened = [held.enter_context(LayerFolder(parent)) for parent in parents]
-            image = held.enter_context(open_image(source.text, options.platform, limits=options.limits))
+            image = held.enter_context(self._open(source))
             layer = image.layers[0]
             self.progress.begin(str(layer))
             held.callback(self.progress.end, str(layer))
@@ -204,7 +211,7 @@ class _Job:
         """Whether it is a tar and no image around one."""
         if source.text == "-":
             return True
-        with open_image(source.text, self.options.platform, limits=self.options.limits) as image:
+        with self._open(source) as image:
             return image.manifest is None
 
     def _export(self, source: Place, destination: Place) -> None:
@@ -227,7 +234,7 @@ class _Job:
         with open_output(destination.text) as file:
             writer = CompressedWriter(file, compression, options.level)
             if keep:
-                with open_image(source.text, options.platform, limits=options.limits) as image:
+                with self._open(source) as image:
                     layer = image.layers[0]
                     with layer.stream(limits=options.limits) as stream:
                         slabs = watched(stream, self.progress, str(layer))
@@ -279,6 +286,7 @@ class _Job:
             notices=self.notices,
             limits=options.limits,
             progress=self.progress,
+            network=options.network,
         ) as items:
             copy_layer(shape(items), writer)
 
@@ -297,7 +305,7 @@ class _Job:
             done = unpack(
                 self.source.text,
                 self.destination.path,
-                UnpackOptions(options.platform, options.strict, options.sync, options.limits),
+                UnpackOptions(options.platform, options.strict, options.sync, options.limits, network=options.network),
                 self.progress,
             )
             self._take_notices_of(done)
@@ -312,7 +320,7 @@ class _Job:
         try:
             options = self.options
             folder = scratch.path / "image"
-            unpacked = UnpackOptions(options.platform, options.strict, limits=options.limits)
+            unpacked = UnpackOptions(options.platform, options.strict, limits=options.limits, network=options.network)
             self._take_notices_of(unpack(self.source.text, folder, unpacked))
             self._numbered(UnpackedImage.load(folder))
         finally:
@@ -355,6 +363,7 @@ class _Job:
                 limits=options.limits,
                 progress=self.progress,
                 notices=self.notices,
+                network=options.network,
             )
         else:
             policy = options.for_image().policy

@@ -28,6 +28,7 @@ from wclayer.oci import (
 )
 from wclayer.oci.documents import encode_config, encode_manifest
 from wclayer.oci.mediatypes import OCI_CONFIG, Compression
+from wclayer.oci.network import Network
 
 __all__ = ["ImageOptions", "WrittenImage", "convert_image", "copy_tar", "put_layer"]
 
@@ -97,6 +98,7 @@ def convert_image(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = NO_PROGRESS,
     notices: Notices | None = None,
+    network: Network | None = None,
 ) -> WrittenImage:
     """Write the image, or the lone layer folder, at ``source`` to ``destination``, an ``oci:DIR:TAG``.
 
@@ -110,9 +112,10 @@ def convert_image(
         return _from_folders(unpacked.layers, _read_config(unpacked.folder), layout, notices)
     if source.kind == "layer":
         return _from_folders((source.path,), None, layout, notices)
-    with open_image(source.text, platform, limits=limits) as image:
+    with open_image(source.text, platform, limits=limits, network=network) as image:
         for layer in image.layers:
             layer.locate()
+            layer.prefetch()
         for layer in image.layers:
             with layer.stream(limits=limits) as stream:
 

@@ -20,7 +20,6 @@ from wclayer.image.target import open_view
 from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack_image
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.model import Entry, LayerItem, Notice, Notices, copy_layer
-from wclayer.oci import open_image
 
 __all__ = ["MergeResult", "unpack_merged"]
 
@@ -61,7 +60,7 @@ def unpack_merged(
         if UnpackedImage.is_one(source) or is_layer_folder(source):
             with _place_for(folder):
                 return _merge(reference, reference, folder, path, options)
-        with open_image(reference, options.platform, limits=options.limits) as image, _place_for(folder) as parent:
+        with options.open_image(reference) as image, _place_for(folder) as parent:
             staging = Staging(parent / f"{folder.name}.layers")
             try:
                 unpacked = unpack_image(image, staging.path, options, progress)

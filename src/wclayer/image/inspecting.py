@@ -15,14 +15,15 @@ from wclayer.image.unpacked import CONFIG_FILE, UnpackedImage, chain_ids, refuse
 
 if TYPE_CHECKING:
     from wclayer.oci import Image
+    from wclayer.oci.network import Network
 
 __all__ = ["inspect"]
 
 
-def inspect(target: str, *, platform: str | None = None) -> dict[str, Any]:
+def inspect(target: str, *, platform: str | None = None, network: Network | None = None) -> dict[str, Any]:
     """Platform, configuration and layers (base first) of ``target``. Nothing large is read.
 
-    The keys are the same whatever ``target`` is; what is not known is None.
+    The keys are the same whatever ``target`` is; what is not known is None. ``network`` is the way to registries.
     """
     path = Path(target)
     if UnpackedImage.is_one(path):
@@ -32,7 +33,7 @@ def inspect(target: str, *, platform: str | None = None) -> dict[str, Any]:
     refuse_unfinished(path)
     from wclayer.oci import open_image  # what is unpacked needs nothing of registries and archives
 
-    with open_image(target, platform) as image:
+    with open_image(target, platform, network=network) as image:
         return _image(image)
 
 

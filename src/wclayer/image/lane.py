@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from wclayer.errors import StoreError
-from wclayer.image.importing import ImportedLayer, Pour
-from wclayer.image.processors import worth_a_process
+from wclayer.errors import IntegrityError, StoreError
+from wclayer.image.importing import ImportedLayer, Pour, slab_memory
 from wclayer.image.progress import Progress
 from wclayer.oci import Digest, LayerBlob, Limits
 
@@ -75,11 +74,22 @@ class LocalLane:
         return True
 
     def pour(self, blob: LayerBlob, destination: Path, progress: Progress) -> Digest:
-        """Write a layer and verify it."""
+        """Write a layer and verify it, while it comes where it is not all here yet."""
+        arriving = blob.locate().arriving
+        try:
+            return self._pour(blob, destination, progress, following=arriving is not None)
+        except IntegrityError:
+            if arriving is None:
+                raise
+        # What was read was not verified yet. If it came damaged it was fetched once more; if not, the layer is bad.
+        arriving.wait(lambda: progress.advance(str(blob), 0))
+        return self._pour(blob, destination, progress, following=False)
+
+    def _pour(self, blob: LayerBlob, destination: Path, progress: Progress, *, following: bool) -> Digest:
         options = self.options
-        stream = blob.stream(limits=options.limits, threads=options.helpers)
-        apart = options.helpers and worth_a_process(blob.locate().size)
-        pour = Pour(stream, destination, strict=options.strict, sync=options.sync, second_process=apart)
+        memory = slab_memory(blob.locate().size) if options.helpers else None
+        stream = blob.stream(limits=options.limits, threads=options.helpers, following=following, keeper=memory)
+        pour = Pour(stream, destination, strict=options.strict, sync=options.sync, memory=memory)
         try:
             pour.run(progress, str(blob))
         except BaseException:

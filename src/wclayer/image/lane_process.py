@@ -79,8 +79,10 @@ class ProcessLane:
         return message == Ready(__version__)
 
     def pour(self, blob: LayerBlob, destination: Path, progress: Progress) -> Digest:
-        """Have a layer written and verified."""
+        """Have a layer written and verified, once all of it is here: the process reads files."""
         stored = blob.locate()
+        if stored.arriving is not None:
+            stored.arriving.wait(lambda: progress.advance(str(blob), 0))
         source = stored.open()
         try:
             part = file_part(source)

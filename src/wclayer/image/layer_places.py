@@ -30,6 +30,7 @@ from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem, Notices
 from wclayer.oci import Limits, open_image
+from wclayer.oci.network import Network
 
 __all__ = ["Place", "PlaceKind", "existing_folder", "open_items", "parse_place"]
 
@@ -94,6 +95,7 @@ def open_items(
     notices: Notices | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = NO_PROGRESS,
+    network: Network | None = None,
 ) -> Iterator[Iterable[LayerItem]]:
     """The items of the one layer at ``place``; at the end of the block all its digests have been verified.
 
@@ -116,7 +118,7 @@ def open_items(
         with LayerFolder(layers[0]) as folder:
             yield LayerFolderReader(folder)
     else:
-        with open_image(place.text, platform, limits=limits) as image:
+        with open_image(place.text, platform, limits=limits, network=network) as image:
             if len(image.layers) != 1:
                 raise UsageError(
                     f"{place} is an image of {len(image.layers)} layers", hint="unpack it, and name one of its layers"

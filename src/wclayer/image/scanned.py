@@ -50,16 +50,36 @@ class ScannedLayer:
         progress, label = self._progress, self.label
         progress.begin(label)
         try:
-            # Links into parents are resolved by the view, which knows them.
-            with self.blob.stream(limits=self._limits) as stream, IndexWriter(notices=Notices()) as writer:
-                copy_layer(TarLayerReader(watched(stream, progress, label), notices=self.notices), writer)
-                stream.finish()
+            self._index = self._scan()
         except WclayerError as error:
             raise error.locate(layer=label) from None
         finally:
             progress.end(label)
-        self._index = writer.index
         return self._index
+
+    def _scan(self) -> LayerIndex:
+        """Make the index, while the layer comes where it is not all here yet."""
+        arriving = self.blob.locate().arriving
+        try:
+            return self._make_index(following=arriving is not None)
+        except IntegrityError:
+            if arriving is None:
+                raise
+        # What was read was not verified yet. If it came damaged it was fetched once more; if not, the layer is bad.
+        arriving.wait()
+        self.notices = Notices(strict=self.notices.strict)
+        return self._make_index(following=False)
+
+    def _make_index(self, *, following: bool) -> LayerIndex:
+        progress, label = self._progress, self.label
+        # Links into parents are resolved by the view, which knows them.
+        with (
+            self.blob.stream(limits=self._limits, following=following) as stream,
+            IndexWriter(notices=Notices()) as writer,
+        ):
+            copy_layer(TarLayerReader(watched(stream, progress, label), notices=self.notices), writer)
+            stream.finish()
+        return writer.index
 
     @property
     def label(self) -> str:

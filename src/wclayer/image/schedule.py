@@ -47,6 +47,11 @@ class Schedule:
         self._changed = Condition()
 
     @property
+    def order(self) -> tuple[int, ...]:
+        """The layers that nobody pours yet, in the order in which they will be."""
+        return tuple(self._open)
+
+    @property
     def error(self) -> BaseException | None:
         """The error of the lowest layer that failed."""
         return self._errors[min(self._errors)] if self._errors else None

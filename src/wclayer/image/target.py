@@ -16,6 +16,7 @@ from wclayer.model import LayerChain
 
 if TYPE_CHECKING:
     from wclayer.oci import Image, Limits
+    from wclayer.oci.network import Network
 
 __all__ = ["FolderLayer", "layer_place", "open_view"]
 
@@ -57,6 +58,7 @@ def open_view(
     strict: bool = False,
     data: bool = True,
     progress: Progress = NO_PROGRESS,
+    network: Network | None = None,
 ) -> View:
     """The merged view of ``target``; ``layer`` shows one layer alone, 0 being the base and -1 the top.
 
@@ -64,7 +66,8 @@ def open_view(
     once from end to end, which verifies it; of a single layer only that one is, and what its hard links name. Standard
     input can be read once: it is kept in a temporary file, unless ``data`` is false, for then no file is asked for.
 
-    ``limits`` guard the reading of such an image; None means the usual ones.
+    ``limits`` guard the reading of such an image; None means the usual ones. ``network`` is the way to registries; of
+    an image there the layers that are looked at come all at once, and each is read while it comes.
 
     Raises NotFoundError, UsageError for a layer that is not there, and whatever is wrong with the image.
     """
@@ -79,7 +82,10 @@ def open_view(
         from wclayer.oci import Limits, open_image
 
         limits = limits or Limits()
-        image = spooled_stdin() if target == "-" and data else open_image(target, platform, limits=limits)
+        if target == "-" and data:
+            image = spooled_stdin()
+        else:
+            image = open_image(target, platform, limits=limits, network=network)
         try:
             return _scan(image, target, layer, limits, strict=strict, progress=progress)
         except BaseException:
@@ -118,6 +124,8 @@ def _scan(image: Image, target: str, layer: int | None, limits: Limits, *, stric
     try:
         for one in wanted:
             one.announce()  # all must be there before the first is read
+        for one in wanted:
+            one.blob.prefetch()
         for one in wanted:
             one.scan()
     except BaseException:

@@ -38,6 +38,7 @@ from wclayer.image.unpacked import (
 )
 from wclayer.image.whole import new_file
 from wclayer.oci import Digest, Image, LayerBlob, Limits, open_image
+from wclayer.oci.network import Network
 from wclayer.oci.platforms import format_platform
 
 __all__ = ["UnpackOptions", "UnpackResult", "unpack", "unpack_image"]
@@ -51,7 +52,8 @@ class UnpackOptions:
     """How to unpack. ``jobs`` is how many layers go to disk at once, each in a process of its own but the first.
 
     None: as many as there are processors, where that is worth it; what is not needed for layers helps to inflate, hash
-    and make files. With 1 all is done by one thread. The result is the same, whatever the number.
+    and make files. With 1 all is done by one thread. The result is the same, whatever the number. ``network`` is the
+    way to registries.
     """
 
     platform: str | None = None
@@ -59,6 +61,11 @@ class UnpackOptions:
     sync: bool = False
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     jobs: int | None = None
+    network: Network | None = None
+
+    def open_image(self, reference: str) -> Image:
+        """Open the image that is to be unpacked."""
+        return open_image(reference, self.platform, limits=self.limits, network=self.network)
 
     def lanes(self, sizes: Sequence[int]) -> int:
         """How many layers are written at once, out of those that have ``sizes`` bytes left to write."""
@@ -96,7 +103,7 @@ def unpack(
     Running it again completes what is missing. Raises StoreError when ``folder`` holds something else, or another
     image; then it is as it was.
     """
-    with open_image(reference, options.platform, limits=options.limits) as image:
+    with options.open_image(reference) as image:
         try:
             return unpack_image(image, folder, options, progress)
         except WclayerError as error:
@@ -194,6 +201,9 @@ class _Layers:
         sizes = [self._cost(layer) for layer in image.layers]
         self._lanes = options.lanes(sizes)
         self._schedule = Schedule(sizes, largest_first=self._lanes > 1)
+        for index in self._schedule.order:
+            if sizes[index]:
+                image.layers[index].prefetch()
 
     def run(self) -> list[ImportedLayer]:
         """All layers, base first. Raises the error of the lowest bad layer, whatever the number of lanes."""
@@ -206,6 +216,7 @@ class _Layers:
                     future.result()
             except BaseException as error:
                 self._schedule.fail(-1, error)  # interrupted: nobody goes on
+                self.image.interrupt()  # nor waits for what is still to come
                 raise
         if self._schedule.error is not None:
             raise self._schedule.error

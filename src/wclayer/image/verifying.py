@@ -15,6 +15,7 @@ from wclayer.image.unpacked import CONFIG_FILE, MANIFEST_FILE, UnpackedImage, re
 from wclayer.model import Notice, Notices
 from wclayer.oci import LayerBlob, Limits, open_image
 from wclayer.oci.digests import digest_of
+from wclayer.oci.network import Network
 
 __all__ = ["LayerVerdict", "Verdict", "verify"]
 
@@ -56,6 +57,7 @@ def verify(
     strict: bool = False,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = NO_PROGRESS,
+    network: Network | None = None,
 ) -> Verdict:
     """Look at ``target``: an image, an unpacked image, or a layer folder. With ``strict`` what is odd is a problem.
 
@@ -76,9 +78,10 @@ def verify(
             verdict.problems.append(str(error))
         return Verdict([verdict])
     refuse_unfinished(path)
-    with open_image(target, platform, limits=limits) as opened:
+    with open_image(target, platform, limits=limits, network=network) as opened:
         for layer in opened.layers:
             progress.expect(1, layer.locate().size if layer.is_available else 0)
+            layer.prefetch()
         return Verdict([_blob(layer, limits, strict, progress) for layer in opened.layers])
 
 

@@ -22,7 +22,7 @@ from wclayer.image.target import FolderLayer
 from wclayer.image.unpack import UnpackOptions, unpack_image
 from wclayer.image.view import View
 from wclayer.model import LayerChain
-from wclayer.oci import Digest, open_image
+from wclayer.oci import Digest
 
 __all__ = [
     "BOOT_FOLDER",
@@ -93,7 +93,7 @@ def unpack_windows_image(
     Every layer streams from the blob to its files; size, digest and DiffID are verified before it exists. After a
     failure no partial layer and no staging folder is left. Raises UnsupportedError for an image of another system.
     """
-    with open_image(reference, options.platform, limits=options.limits) as image:
+    with options.open_image(reference) as image:
         system = image.platform.os if image.platform else ""
         if image.manifest is not None and system != "windows":
             raise UnsupportedError(

@@ -6,6 +6,8 @@ Format: containers/image, directory transport. When it holds an index, the manif
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from wclayer.errors import NotFoundError, UnsupportedError
 from wclayer.oci.descriptors import MANIFEST_LIMIT, Descriptor, parse_document
 from wclayer.oci.digests import Digest, digest_of
@@ -51,6 +53,14 @@ class DirTransport:
         """Nothing stays open."""
         self.tree.close()
 
+    def roots(self, reference: Reference) -> Sequence[Descriptor]:  # noqa: ARG002  # there is one
+        """The manifest or the index of the folder."""
+        return (self._root,)
+
+    def names(self) -> Sequence[str]:
+        """None: such a folder names nothing."""
+        return ()
+
     def image(self, reference: Reference, wanted: PlatformSpec | None, *, hyperv: bool = False) -> Image:
         """The image of the folder, or the one of its index that ``wanted`` picks."""
-        return image_from(str(reference), self, (self._root,), wanted, hyperv=hyperv)
+        return image_from(str(reference), self, self.roots(reference), wanted, hyperv=hyperv)

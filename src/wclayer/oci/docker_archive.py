@@ -8,10 +8,10 @@ layout as well, with uncompressed layers under the blob name of their DiffID. A 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from wclayer.errors import FormatError, NotFoundError, UsageError
+from wclayer.errors import FormatError, LimitError, NotFoundError, UsageError
 from wclayer.oci.archive import ArchiveTree
 from wclayer.oci.descriptors import CONFIG_LIMIT, MANIFEST_LIMIT, Descriptor, ImageConfig
 from wclayer.oci.digests import Digest, digest_of, require_digest
@@ -23,7 +23,7 @@ from wclayer.oci.selection import Candidate, select
 from wclayer.oci.strictjson import Node, parse_array
 from wclayer.oci.trees import read_file
 
-__all__ = ["MANIFEST_FILE", "DockerArchive"]
+__all__ = ["MANIFEST_FILE", "DockerArchive", "SavedImage"]
 
 MANIFEST_FILE = "manifest.json"
 _CONFIG_NAME = re.compile(r"(?:blobs/sha256/)?([0-9a-f]{64})(?:\.json)?", re.ASCII)
@@ -49,6 +49,7 @@ class DockerArchive:
         if tree.is_ambiguous(MANIFEST_FILE):
             raise FormatError(f"{tree}: {MANIFEST_FILE} is there more than once", kind="duplicate")
         raw = read_file(tree, MANIFEST_FILE, MANIFEST_LIMIT, what=MANIFEST_FILE)
+        self._configs: dict[Digest, bytes] = {}
         self.images = [_saved(node) for node in parse_array(raw, what=MANIFEST_FILE, limit=MANIFEST_LIMIT)]
 
     def close(self) -> None:
@@ -77,9 +78,35 @@ class DockerArchive:
             paths.update(zip(self.config(saved).diff_ids, saved.layers, strict=True))
         return paths
 
+    def names(self) -> list[str]:
+        """Every name in the archive, once, sorted."""
+        return sorted({name for saved in self.images for name in saved.names})
+
+    def roots(self, reference: Reference) -> Sequence[Descriptor]:
+        """The configurations of the images that ``reference`` names: there are no manifests here."""
+        configs = [self.config(saved) for saved in self.find(reference)]
+        self._configs = {config.digest: config.raw for config in configs}
+        return [
+            Descriptor(DOCKER_CONFIG, config.digest, len(config.raw), platform=config.platform) for config in configs
+        ]
+
+    def read(self, descriptor: Descriptor, *, what: str, limit: int) -> bytes:
+        """A configuration that :meth:`roots` listed."""
+        raw = self._configs.get(descriptor.digest)
+        if raw is None:
+            raise NotFoundError(f"{what} is not here")
+        if len(raw) > limit:
+            raise LimitError(f"{what} has {len(raw)} bytes, more than the {limit} allowed")
+        return raw
+
+    def locate(self, layer: Descriptor, diff_id: Digest | None) -> StoredBlob | None:  # noqa: ARG002  # by DiffID only
+        """The uncompressed bytes of a layer, None when they are not here."""
+        path = self.layer_paths().get(diff_id) if diff_id else None
+        return self._locator(path)() if path is not None else None
+
     def image(self, reference: Reference, wanted: PlatformSpec | None, *, hyperv: bool = False) -> Image:
         """The image that ``reference`` and ``wanted`` pick; NotFoundError, UsageError, and what parsing raises."""
-        found = self._find(reference)
+        found = self.find(reference)
         configs = [self.config(saved) for saved in found]
         notes: tuple[str, ...] = ()
         position = 0
@@ -111,7 +138,8 @@ class DockerArchive:
 
         return locate
 
-    def _find(self, reference: Reference) -> list[SavedImage]:
+    def find(self, reference: Reference) -> list[SavedImage]:
+        """The images that ``reference`` names; NotFoundError."""
         if not self.images:
             raise NotFoundError(f"there is no image in {self.tree}")
         if reference.number is not None:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from wclayer.oci.descriptors import Descriptor, History, Platform
 from wclayer.oci.digests import Digest
-from wclayer.oci.mediatypes import OCI_MANIFEST
+from wclayer.oci.mediatypes import OCI_INDEX, OCI_MANIFEST
 
-__all__ = ["encode_config", "encode_json", "encode_manifest"]
+__all__ = ["encode_config", "encode_index", "encode_json", "encode_manifest"]
 
 
 def encode_json(document: object) -> bytes:
@@ -30,6 +30,20 @@ def encode_manifest(
         "mediaType": media_type,
         "config": config.to_json(),
         "layers": [layer.to_json() for layer in layers],
+    }
+    if annotations:
+        document["annotations"] = dict(sorted(annotations.items()))
+    return encode_json(document)
+
+
+def encode_index(
+    manifests: Sequence[Descriptor], *, media_type: str = OCI_INDEX, annotations: Mapping[str, str] | None = None
+) -> bytes:
+    """An index of ``manifests``, which say their platforms."""
+    document: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "manifests": [entry.to_json() for entry in manifests],
     }
     if annotations:
         document["annotations"] = dict(sorted(annotations.items()))

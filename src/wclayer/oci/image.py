@@ -29,8 +29,34 @@ from wclayer.oci.pipeline import LayerStream, open_layer
 from wclayer.oci.platforms import DEFAULT_PLATFORM, PlatformSpec
 from wclayer.oci.selection import Candidate, Selection, list_candidates, select
 from wclayer.oci.sources import BinarySource
+from wclayer.oci.workers import SlabKeeper
 
-__all__ = ["Image", "ImageStore", "LayerBlob", "StoredBlob", "compose_image", "image_from", "read_document"]
+__all__ = [
+    "Arriving",
+    "Image",
+    "ImageStore",
+    "LayerBlob",
+    "StoredBlob",
+    "compose_image",
+    "image_candidates",
+    "image_from",
+    "read_config",
+    "read_document",
+    "read_platform",
+]
+
+
+class Arriving(Protocol):
+    """A blob that is not here yet, or not all of it."""
+
+    def begin(self) -> None:
+        """Let it come, in the background; harmless when it does already."""
+
+    def follow(self) -> BinarySource:
+        """The bytes while they come. The end is told only once the whole blob was verified."""
+
+    def wait(self, check: Callable[[], None] = lambda: None) -> None:
+        """Wait until it is here, whole and verified. Raises what went wrong, and what ``check`` raises meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +65,14 @@ class StoredBlob:
 
     ``open`` gives them from the start, each time anew. ``size`` is their number, None when it is not known beforehand.
     ``original`` is true when they are the blob that the layer's descriptor names; otherwise they are the same layer in
-    another form (uncompressed, in an archive of ``docker save``), and only the DiffID can vouch for them.
+    another form (uncompressed, in an archive of ``docker save``), and only the DiffID can vouch for them. Where they
+    are yet to come, ``arriving`` says more, and ``open`` waits for them.
     """
 
     open: Callable[[], BinarySource]
     size: int | None
     original: bool = True
+    arriving: Arriving | None = None
 
 
 class ImageStore(Protocol):
@@ -54,7 +82,7 @@ class ImageStore(Protocol):
         """The bytes of a small blob, not verified yet; NotFoundError, LimitError, StoreError."""
 
     def locate(self, layer: Descriptor, diff_id: Digest | None) -> StoredBlob | None:
-        """The bytes of a layer, None when they are not here."""
+        """The bytes of a layer, None when they cannot be had."""
 
     def close(self) -> None:
         """Let go of files."""
@@ -67,7 +95,7 @@ class LayerBlob:
     ``diff_id`` what the configuration says; each is None when there is no such document.
     """
 
-    __slots__ = ("_locate", "count", "descriptor", "diff_id", "index")
+    __slots__ = ("_hint", "_locate", "count", "descriptor", "diff_id", "index")
 
     def __init__(
         self,
@@ -76,12 +104,15 @@ class LayerBlob:
         descriptor: Descriptor | None,
         diff_id: Digest | None,
         locate: Callable[[], StoredBlob | None],
+        *,
+        hint: str | None = None,
     ) -> None:
         self.index = index
         self.count = count
         self.descriptor = descriptor
         self.diff_id = diff_id
         self._locate = locate
+        self._hint = hint
 
     def __str__(self) -> str:
         """For messages: ``3 of 7 (sha256:0123456789ab)``."""
@@ -106,24 +137,43 @@ class LayerBlob:
             urls = ", ".join(descriptor.urls)
             message += f"; it is a foreign layer{f', published at {urls}' if urls else ' without an address'}"
             hint = f"download it, check that its digest is {digest}, and put it at {descriptor.digest.blob_path}"
-        raise NotFoundError(message, layer=str(self), hint=hint)
+        raise NotFoundError(message, layer=str(self), hint=self._hint or hint)
+
+    def prefetch(self) -> None:
+        """Let the bytes come in the background, where they are not here yet."""
+        stored = self._locate()
+        if stored is not None and stored.arriving is not None:
+            stored.arriving.begin()
 
     def open(self) -> BinarySource:
         """The bytes as they are stored, not verified; see :meth:`stream` for the verified way."""
         return self.locate().open()
 
-    def stream(self, *, limits: Limits = Limits(), threads: bool = True) -> LayerStream:  # noqa: B008  # frozen
-        """The uncompressed tar, verified against all that the manifest and the configuration promise."""
+    def stream(
+        self,
+        *,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        threads: bool = True,
+        following: bool = False,
+        keeper: SlabKeeper | None = None,
+    ) -> LayerStream:
+        """The uncompressed tar, verified against all that the manifest and the configuration promise.
+
+        With ``following`` a blob that is on its way is read while it comes. When it comes damaged and is fetched once
+        more, that ends with an IntegrityError although all is well: once it is here, the same works. For ``keeper`` see
+        :func:`wclayer.oci.pipeline.open_layer`.
+        """
         stored = self.locate()
         promised = self.descriptor if stored.original else None
         return open_layer(
-            stored.open(),
+            stored.arriving.follow() if following and stored.arriving else stored.open(),
             descriptor_digest=promised.digest if promised else None,
             descriptor_size=promised.size if promised else None,
             diff_id=self.diff_id,
             limits=limits,
             threads=threads,
             layer=str(self),
+            keeper=keeper,
         )
 
 
@@ -143,6 +193,7 @@ class Image:
         *,
         notes: Iterable[str] = (),
         close: Callable[[], None] = lambda: None,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
         self.reference = reference
         self.manifest = manifest
@@ -150,6 +201,7 @@ class Image:
         self.layers = tuple(layers)
         self.notes = tuple(notes)
         self._close = close
+        self._interrupt = interrupt
 
     @property
     def digest(self) -> Digest | None:
@@ -160,6 +212,10 @@ class Image:
     def platform(self) -> Platform | None:
         """The platform, as the configuration says it."""
         return self.config.platform if self.config else None
+
+    def interrupt(self) -> None:
+        """Let nothing more come: whoever waits for bytes gets an error. From any thread."""
+        self._interrupt()
 
     def close(self) -> None:
         """Close what was opened; blobs that are being read then fail. Harmless when called twice."""
@@ -182,21 +238,30 @@ def read_document(store: ImageStore, descriptor: Descriptor) -> Manifest | Index
     return parse_document(raw, descriptor.media_type, what=what, digest=descriptor.digest)
 
 
-def _read_config(store: ImageStore, manifest: Manifest) -> ImageConfig:
-    descriptor = manifest.config
-    if descriptor.type.role != "config" or manifest.artifact_type:
-        kind = manifest.artifact_type or descriptor.media_type
-        raise UnsupportedError(f"the manifest {manifest.digest} is no container image but an artifact of type {kind}")
+def read_config(store: ImageStore, descriptor: Descriptor, *, manifest: Manifest | None = None) -> ImageConfig:
+    """The configuration that ``descriptor`` (of ``manifest``) names, verified; UnsupportedError when it is none."""
+    if descriptor.type.role != "config" or (manifest is not None and manifest.artifact_type):
+        kind = (manifest.artifact_type if manifest else "") or descriptor.media_type
+        what = f"the manifest {manifest.digest}" if manifest else f"{descriptor.digest}"
+        raise UnsupportedError(f"{what} is no container image but an artifact of type {kind}")
     what = f"the config {descriptor.digest}"
     raw = store.read(descriptor, what=what, limit=CONFIG_LIMIT)
     require_digest(descriptor.digest, raw, what="config", size=descriptor.size)
     return ImageConfig.parse(raw, what=what)
 
 
-def _choose_manifest(
-    store: ImageStore, entries: Iterable[Descriptor], wanted: PlatformSpec, *, hyperv: bool = False
-) -> tuple[Manifest, Selection]:
-    """The image for ``wanted`` among ``entries`` of an index; NotFoundError that lists what there is."""
+def read_platform(store: ImageStore, descriptor: Descriptor) -> Platform | None:
+    """The platform of an image as its configuration says it; None when ``descriptor`` names another artifact."""
+    if descriptor.type.role == "config":
+        return read_config(store, descriptor).platform
+    document = read_document(store, descriptor)
+    if not isinstance(document, Manifest) or document.config.type.role != "config" or document.artifact_type:
+        return None
+    return read_config(store, document.config, manifest=document).platform
+
+
+def image_candidates(store: ImageStore, entries: Iterable[Descriptor]) -> list[Candidate]:
+    """Every image that ``entries`` lead to; documents are read where an entry does not say its platform."""
 
     def read_index(descriptor: Descriptor) -> Index:
         document = read_document(store, descriptor)
@@ -204,14 +269,17 @@ def _choose_manifest(
             raise FormatError(f"{descriptor.digest}: a manifest where an index was announced", kind="media-type")
         return document
 
-    def read_platform(descriptor: Descriptor) -> Platform | None:
-        document = read_document(store, descriptor)
-        if not isinstance(document, Manifest) or document.config.type.role != "config" or document.artifact_type:
-            return None
-        return _read_config(store, document).platform
+    def find_platform(descriptor: Descriptor) -> Platform | None:
+        return read_platform(store, descriptor)
 
-    candidates: list[Candidate] = list_candidates(tuple(entries), read_index=read_index, read_platform=read_platform)
-    selection = select(candidates, wanted, hyperv=hyperv)
+    return list_candidates(tuple(entries), read_index=read_index, read_platform=find_platform)
+
+
+def _choose_manifest(
+    store: ImageStore, entries: Iterable[Descriptor], wanted: PlatformSpec, *, hyperv: bool = False
+) -> tuple[Manifest, Selection]:
+    """The image for ``wanted`` among ``entries`` of an index; NotFoundError that lists what there is."""
+    selection = select(image_candidates(store, entries), wanted, hyperv=hyperv)
     document = read_document(store, selection.chosen.descriptor)
     if not isinstance(document, Manifest):
         raise FormatError(f"{selection.chosen.descriptor.digest}: an index where a manifest was announced")
@@ -244,15 +312,17 @@ def compose_image(reference: str, manifest: Manifest, store: ImageStore, *, note
 
     Raises UnsupportedError for an artifact, FormatError when manifest and configuration disagree.
     """
-    config = _read_config(store, manifest)
+    config = read_config(store, manifest.config, manifest=manifest)
     require_image(manifest, config)
 
     def locator(layer: Descriptor, diff_id: Digest) -> Callable[[], StoredBlob | None]:
         return lambda: store.locate(layer, diff_id)
 
     count = len(manifest.layers)
+    hint: str | None = getattr(store, "missing_hint", None)
     layers = [
-        LayerBlob(index, count, layer, diff_id, locator(layer, diff_id))
+        LayerBlob(index, count, layer, diff_id, locator(layer, diff_id), hint=hint)
         for index, (layer, diff_id) in enumerate(zip(manifest.layers, config.diff_ids, strict=True))
     ]
-    return Image(reference, manifest, config, layers, notes=notes, close=store.close)
+    interrupt: Callable[[], None] = getattr(store, "interrupt", lambda: None)
+    return Image(reference, manifest, config, layers, notes=notes, close=store.close, interrupt=interrupt)

@@ -99,11 +99,10 @@ class Layout:
         """Every name in the index, once, sorted."""
         return sorted({name for entry in self.index.manifests for name in entry_names(entry)})
 
-    def image(self, reference: Reference, wanted: PlatformSpec | None, *, hyperv: bool = False) -> Image:
-        """The image that ``reference`` and ``wanted`` pick.
+    def roots(self, reference: Reference) -> Sequence[Descriptor]:
+        """What ``reference`` names: one entry, or several of one name.
 
-        Raises UsageError when several differently named images are there and no name was given, NotFoundError, and what
-        reading documents raises.
+        Raises UsageError when several differently named images are there and no name was given, NotFoundError.
         """
         entries = self.entries(reference.name, reference.digest)
         if not reference.name and reference.digest is None:
@@ -115,7 +114,11 @@ class Layout:
                     f"there are {len(entries)} images in {self.tree}",
                     hint=f"name one of them after a colon: {', '.join(self.names())}",
                 )
-        return image_from(str(reference), self, entries, wanted, hyperv=hyperv)
+        return entries
+
+    def image(self, reference: Reference, wanted: PlatformSpec | None, *, hyperv: bool = False) -> Image:
+        """The image that ``reference`` and ``wanted`` pick; what :meth:`roots` and reading documents raise."""
+        return image_from(str(reference), self, self.roots(reference), wanted, hyperv=hyperv)
 
 
 def _has_name(entry: Descriptor, name: str, *, exact: bool) -> bool:

@@ -8,7 +8,6 @@ and on nothing else.
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -27,6 +26,7 @@ from wclayer.oci.layout import LAYOUT_FILE, LAYOUT_VERSION, REF_NAME, Layout, en
 from wclayer.oci.mediatypes import OCI_INDEX, OCI_LAYER, Compression
 from wclayer.oci.sources import BinarySource, store_error
 from wclayer.oci.strictjson import parse_object
+from wclayer.oci.temporary import open_temporary, sweep_temporaries
 from wclayer.oci.trees import FolderTree, read_file
 
 __all__ = ["LayerSink", "LayoutWriter"]
@@ -48,6 +48,7 @@ class LayoutWriter:
             (self.folder / "blobs" / "sha256").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise store_error(error, f"cannot make the folder {self.folder}") from error
+        sweep_temporaries(self.folder)
         if not (self.folder / LAYOUT_FILE).exists():
             self._write_file(LAYOUT_FILE, encode_json({"imageLayoutVersion": LAYOUT_VERSION}))
         with self._locked():
@@ -141,6 +142,17 @@ class LayoutWriter:
                 manifests.append(entry.to_json())
             self._write_index({**node.as_object(), "manifests": manifests})
 
+    def unlist(self, names: Iterable[str]) -> None:
+        """Take the entries of these names out of ``index.json``; the blobs stay."""
+        unwanted = set(names)
+        with self._locked():
+            raw = read_file(FolderTree(self.folder), "index.json", MANIFEST_LIMIT, what="index.json")
+            node = parse_object(raw, what="index.json", limit=MANIFEST_LIMIT)
+            listed = [(child.value, Descriptor.of(child)) for child in node.array("manifests")]
+            kept = [value for value, known in listed if unwanted.isdisjoint(entry_names(known))]
+            if len(kept) < len(listed):
+                self._write_index({**node.as_object(), "manifests": kept})
+
     def _write_index(self, document: Mapping[str, object]) -> None:
         self._write_file("index.json", encode_json(document))
         self._sync_folder()
@@ -153,11 +165,7 @@ class LayoutWriter:
     @contextmanager
     def _temporary(self) -> Iterator[tuple[FileIO, _Keep]]:
         """A new file of the layout, and the function that gives it its name; it is gone when that was not called."""
-        path = self.folder / f".wclayer-{secrets.token_hex(8)}"
-        try:
-            file = path.open("xb", buffering=0)
-        except OSError as error:
-            raise store_error(error, f"cannot write to {self.folder}") from error
+        path, file = open_temporary(self.folder)
         keep = _Keep(self.folder, path, file)
         try:
             yield file, keep

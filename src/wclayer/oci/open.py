@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 from wclayer.errors import FormatError, NotFoundError, UnsupportedError, WclayerError
 from wclayer.oci.archive import ArchiveTree, first_name, has_tar_header
+from wclayer.oci.descriptors import Descriptor
 from wclayer.oci.dir_transport import VERSION_FILE, DirTransport
 from wclayer.oci.docker_archive import MANIFEST_FILE, DockerArchive
-from wclayer.oci.image import Image
+from wclayer.oci.image import Image, ImageStore
 from wclayer.oci.layout import LAYOUT_FILE, Layout
 from wclayer.oci.limits import Limits
 from wclayer.oci.pipeline import open_layer
 from wclayer.oci.platforms import PlatformSpec, parse_platform
 from wclayer.oci.rawlayer import file_image, open_stdin, stdin_image
-from wclayer.oci.references import Reference, looks_like_registry, parse_reference, split_name
+from wclayer.oci.references import Reference, looks_like_registry, names_registry, parse_reference, split_name
 from wclayer.oci.sources import open_file
 from wclayer.oci.trees import FolderTree
 
-__all__ = ["open_image"]
+if TYPE_CHECKING:
+    from wclayer.oci.network import Network
+
+__all__ = ["OpenStore", "open_image", "open_place"]
 
 _ROOTS = ("files", "hives", "utilityvm")
 """The folders at the top of a Windows layer tar, in lower case."""
 
-T = TypeVar("T", Layout, DockerArchive, DirTransport)
+
+class OpenStore(ImageStore, Protocol):
+    """A place where images are, opened."""
+
+    def roots(self, reference: Reference) -> Sequence[Descriptor]:
+        """What ``reference`` names, before one image of several is chosen."""
+
+    def image(self, reference: Reference, wanted: PlatformSpec | None, *, hyperv: bool = False) -> Image:
+        """The image that ``reference`` and ``wanted`` pick."""
+
+    def names(self) -> Iterable[str]:
+        """Every name that an image goes by here; the tags of a repository."""
 
 
 def open_image(
@@ -34,51 +49,66 @@ def open_image(
     *,
     hyperv: bool = False,
     limits: Limits = Limits(),  # noqa: B008  # frozen
+    network: Network | None = None,
 ) -> Image:
     """Open the image that ``reference`` names (see :mod:`wclayer.oci.references`).
 
     ``platform`` picks one image of several (see :func:`wclayer.oci.platforms.parse_platform`); without it a lone
     image is taken as it is, and out of several Windows on amd64 with the highest version. ``hyperv`` applies the rule
-    of Hyper-V isolation. ``limits`` bound the inflating of a compressed archive.
+    of Hyper-V isolation. ``limits`` bound the inflating of a compressed archive. ``network`` says how a registry is
+    reached, and where what comes from there is kept; None is the default way.
 
     Raises UsageError for a reference or a platform that makes no sense, NotFoundError, UnsupportedError for a reference
-    to a registry, and IntegrityError in its kinds for documents that are damaged. The image must be closed.
+    to an engine, IntegrityError in its kinds for documents that are damaged, AuthenticationError and NetworkError.
+    The image must be closed.
     """
     place = parse_reference(reference) if isinstance(reference, str) else reference
     wanted = parse_platform(platform) if isinstance(platform, str) else platform
     try:
-        if place.transport == "path":
-            return _open_path(place, wanted, hyperv=hyperv, limits=limits)
-        return _open(place, wanted, hyperv=hyperv, limits=limits)
+        opened = open_place(place, limits=limits, network=network)
+        if isinstance(opened, Image):
+            return opened
+        store, found = opened
+        try:
+            return store.image(found, wanted, hyperv=hyperv)
+        except BaseException:
+            store.close()
+            raise
     except WclayerError as error:
         error.locate(image=str(place))
         raise
 
 
-def _open(place: Reference, wanted: PlatformSpec | None, *, hyperv: bool, limits: Limits) -> Image:
+def open_place(
+    place: Reference, *, limits: Limits, network: Network | None = None
+) -> tuple[OpenStore, Reference] | Image:
+    """Open what ``place`` is in, and say which reference there is meant; a bare layer tar is an image already.
+
+    Raises what :func:`open_image` raises of a place. Whatever is returned must be closed.
+    """
+    if place.transport == "path":
+        return _open_path(place, limits, network)
     path = Path(place.location)
     match place.transport:
         case "oci":
-            return _image(lambda: Layout(FolderTree(path)), place, wanted, hyperv)
+            return Layout(FolderTree(path)), place
         case "dir":
-            return _image(lambda: DirTransport(FolderTree(path)), place, wanted, hyperv)
+            return DirTransport(FolderTree(path)), place
         case "oci-archive":
-            return _image(lambda: _layout_in(_archive(place, limits)), place, wanted, hyperv)
+            return _layout_in(_archive(place, limits)), place
         case "docker-archive":
-            return _image(lambda: _saved_in(_archive(place, limits)), place, wanted, hyperv)
+            return _saved_in(_archive(place, limits)), place
         case "stdin":
             return stdin_image()
+        case "registry":
+            from wclayer.oci.remote import open_remote  # nothing local needs what talks to registries
+
+            return open_remote(place, network), place
         case _:
-            raise _remote(place)
-
-
-def _image(make: Callable[[], T], place: Reference, wanted: PlatformSpec | None, hyperv: bool) -> Image:
-    store = make()
-    try:
-        return store.image(place, wanted, hyperv=hyperv)
-    except BaseException:
-        store.close()
-        raise
+            raise UnsupportedError(
+                "images in engines are not available",
+                hint=f"copy it first: skopeo copy {place.location} oci:DIR:TAG, then use oci:DIR:TAG",
+            )
 
 
 def _archive(place: Reference, limits: Limits) -> ArchiveTree:
@@ -105,40 +135,35 @@ def _layout_in(tree: ArchiveTree) -> Layout:
         raise
 
 
-def _remote(place: Reference) -> UnsupportedError:
-    name = place.location
-    source = name if place.transport == "daemon" else f"docker://{name.removeprefix('docker://')}"
-    return UnsupportedError(
-        "images in registries and engines are not available in this version",
-        hint=f"copy it first: skopeo copy --override-os windows {source} oci:DIR:TAG, then use oci:DIR:TAG",
-    )
-
-
-def _open_path(place: Reference, wanted: PlatformSpec | None, *, hyperv: bool, limits: Limits) -> Image:
-    path, name = _existing(place.location)
+def _open_path(place: Reference, limits: Limits, network: Network | None) -> tuple[OpenStore, Reference] | Image:
+    existing = _existing(place.location)
+    if existing is None:
+        if names_registry(place.location):
+            return open_place(Reference("registry", place.location), limits=limits, network=network)
+        hint = f"an image of Docker Hub is docker://{place.location}" if looks_like_registry(place.location) else None
+        raise NotFoundError(f"no such file or folder: {place.location}", hint=hint)
+    path, name = existing
     if path.is_dir():
         if (path / LAYOUT_FILE).exists():
-            return _open(Reference("oci", str(path), name), wanted, hyperv=hyperv, limits=limits)
+            return open_place(Reference("oci", str(path), name), limits=limits)
         if (path / VERSION_FILE).exists() and (path / MANIFEST_FILE).exists() and not name:
-            return _open(Reference("dir", str(path)), wanted, hyperv=hyperv, limits=limits)
+            return open_place(Reference("dir", str(path)), limits=limits)
         raise UnsupportedError(f"the folder {path} is neither an OCI layout nor one of skopeo's dir transport")
     if not name and _starts_like_a_layer(path):
         return file_image(path)
     tree = ArchiveTree.from_file(path, limits=limits)
     if LAYOUT_FILE in tree:
-        found = Reference("oci-archive", str(path), name)
-        return _image(lambda: _layout_in(tree), found, wanted, hyperv)
+        return _layout_in(tree), Reference("oci-archive", str(path), name)
     if MANIFEST_FILE in tree:
-        found = Reference("docker-archive", str(path), name)
-        return _image(lambda: _saved_in(tree), found, wanted, hyperv)
+        return _saved_in(tree), Reference("docker-archive", str(path), name)
     tree.close()
     if name:
         raise NotFoundError(f"the archive {path} has neither {LAYOUT_FILE} nor {MANIFEST_FILE}, so no image {name!r}")
     return file_image(path, notes=("no image archive, and not the names of a Windows layer: taken for a layer",))
 
 
-def _existing(text: str) -> tuple[Path, str]:
-    """The path, and the name after it, that exist on disk."""
+def _existing(text: str) -> tuple[Path, str] | None:
+    """The path, and the name after it, that exist on disk; None when there is none."""
     for location, name in ((text, ""), split_name(text)):
         path = Path(location)
         try:
@@ -146,9 +171,7 @@ def _existing(text: str) -> tuple[Path, str]:
                 return path, name
         except (OSError, ValueError):  # a name longer than the file system has, or not encodable
             continue
-    if looks_like_registry(text):
-        raise _remote(Reference("registry", text))
-    raise NotFoundError(f"no such file or folder: {text}")
+    return None
 
 
 def _starts_like_a_layer(path: Path) -> bool:

@@ -21,9 +21,11 @@ __all__ = [
     "PlatformSpec",
     "format_platform",
     "host_accepts",
+    "lowest_build",
     "normalize",
     "parse_platform",
     "version_numbers",
+    "version_triple",
 ]
 
 RELEASES = {
@@ -59,10 +61,16 @@ _ARCHITECTURES = {
     "armhf": "arm",
     "armel": "arm",
 }
-_NO_VARIANT = {("amd64", "v1"), ("arm64", "v8"), ("arm64", "8")}
+_VARIANTS = {
+    "amd64": {"v1": ""},
+    "arm64": {"8": "", "v8": "", "v8.0": "", "9": "v9", "9.0": "v9", "v9.0": "v9"},
+    "arm": {"": "v7", "5": "v5", "6": "v6", "7": "v7", "8": "v8"},
+}
+"""How variants are called otherwise; the one that is meant anyway has no name."""
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _OS = re.compile(r"(?P<os>[A-Za-z0-9_-]+)(?:\((?P<version>[^()+/]*)(?P<features>(?:\+[^()+/]+)*)\))?", re.ASCII)
+_BARE_VERSION = re.compile(r"[0-9]{5}|[0-9]{1,3}(?:\.[0-9]{1,10}){1,3}", re.ASCII)
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _RESERVED = str.maketrans({c: f"%{ord(c):02X}" for c in "%+()/"})
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -117,26 +125,21 @@ def _architecture(architecture: str, variant: str) -> tuple[str, str]:
     given = architecture.lower()
     variant = variant.lower()
     name = _ARCHITECTURES.get(given, given)
-    if name == "arm":
-        if given == "armel":
-            variant = "v6"
-        elif given == "armhf" or not variant:
-            variant = "v7"
-        elif variant in ("5", "6", "7", "8"):
-            variant = "v" + variant
-    elif (name, variant) in _NO_VARIANT or name == "386":
+    if given in ("armhf", "armel"):
+        variant = "v7" if given == "armhf" else "v6"
+    elif given in ("i386", "i686"):
         variant = ""
-    return name, variant
+    return name, _VARIANTS.get(name, {}).get(variant, variant)
 
 
 def parse_platform(text: str) -> PlatformSpec:
     """The platform that ``text`` spells, in any of the spellings above; UsageError for anything else.
 
     What is not said is not taken from this machine: the default is Windows on amd64. A version of Windows may be a
-    quad, the first two or three numbers of one, a build number alone, or the name of a release.
+    quad, the first two or three numbers of one, a build number alone, or the name of a release; it may stand alone.
     """
     body, *options = text.strip().split(",")
-    if body.lower() in RELEASES and not options:
+    if not options and (body.lower() in RELEASES or _BARE_VERSION.fullmatch(body)):
         return PlatformSpec(os_version=_windows_version(body, text))
     versions = [_option(option, text) for option in options]
     body, colon, version = body.partition(":")
@@ -210,7 +213,10 @@ def _windows_version(version: str, text: str) -> str:
             hint="give a quad such as 10.0.20348.2700, a build such as 20348, or a release such as ltsc2022",
         )
     plain = [str(int(number)) for number in numbers]
-    return f"10.0.{plain[0]}" if len(plain) == 1 else ".".join(plain)
+    known = f"10.0.{plain[0]}" if len(plain) == 1 else ".".join(plain)
+    if len(plain) != 2 and version_triple(known) is None:
+        raise UsageError(f"platform {text!r}: there is no Windows {version}, for a build is at most 65535")
+    return known
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
@@ -219,7 +225,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers) if all(_NUMBER.fullmatch(n) for n in numbers) else ()
 
 
-def _triple(version: str) -> tuple[int, int, int] | None:
+def version_triple(version: str) -> tuple[int, int, int] | None:
     """Major, minor and build, as containerd parses them: in 8, 8 and 16 bits. Whatever follows does not matter."""
     parts = version.split(".")
     if len(parts) < 3 or not all(_NUMBER.fullmatch(part) for part in parts[:3]):
@@ -236,16 +242,17 @@ def host_accepts(host: str, image: str, *, hyperv: bool = False) -> bool:
     build only, a later one also older images down to the nearest long-term release below it. With ``hyperv`` isolation
     any build up to the host's will do.
     """
-    wanted = _triple(host)
-    if wanted is None or not image:
+    wanted = version_triple(host)
+    if wanted is None or wanted == (0, 0, 0) or not image:
         return True
-    offered = _triple(image) or (0, 0, 0)
+    offered = version_triple(image) or (0, 0, 0)
     if wanted[:2] != offered[:2]:
         return False
-    host_build, image_build = wanted[2], offered[2]
-    if hyperv:
-        return image_build <= host_build
-    if host_build < _LTSC[0]:
-        return image_build == host_build
-    lowest = max((build for build in _LTSC if build < host_build), default=_LTSC[0])
-    return lowest <= image_build <= host_build
+    return (0 if hyperv else lowest_build(wanted[2])) <= offered[2] <= wanted[2]
+
+
+def lowest_build(host: int) -> int:
+    """The oldest build whose images a host of build ``host`` runs with process isolation."""
+    if host < _LTSC[0]:
+        return host
+    return max((build for build in _LTSC if build < host), default=_LTSC[0])

@@ -19,7 +19,7 @@ from typing import Literal, TypeAlias
 from wclayer.errors import UsageError, WclayerError
 from wclayer.oci.digests import Digest
 
-__all__ = ["Reference", "Transport", "looks_like_registry", "parse_reference", "split_name"]
+__all__ = ["Reference", "Transport", "looks_like_registry", "names_registry", "parse_reference", "split_name"]
 
 Transport: TypeAlias = Literal["oci", "oci-archive", "docker-archive", "dir", "path", "stdin", "registry", "daemon"]
 
@@ -33,6 +33,15 @@ _REGISTRY = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?/|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?/)?"
     r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*)*"
     r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z0-9+._-]+:[0-9a-fA-F]{32,})?",
+    re.ASCII,
+)
+
+
+# user:password@host/…, which is not to be repeated in a message; neither a transport nor a drive is a user.
+_CREDENTIALS = re.compile(
+    r"(?:docker:(?://)?|https?://)?"
+    rf"(?!(?:{'|'.join((*_LOCAL, 'dir', 'store', *_DAEMONS))}):|[A-Za-z]:[\\/])[^/:@\s]+:[^/@\s]+@"
+    r"(?:[^/@:\s]+\.[^/@:\s]+|localhost|\[[^/@\s]*\]|[^/@:\s]+(?=:[0-9]))(?::[0-9]{1,5})?(?:/|$)",
     re.ASCII,
 )
 
@@ -63,6 +72,17 @@ class Reference:
             text += f"@{self.digest}"
         return text if self.number is None else f"{text}:@{self.number}"
 
+    @property
+    def tag(self) -> str:
+        """The name within its place: the tag of an image in a registry. Empty when none is given."""
+        return _split_tag(self.location)[1] if self.transport == "registry" else self.name
+
+    def renamed(self, name: str) -> Reference:
+        """What goes by ``name`` in the same place."""
+        if self.transport == "registry":
+            return Reference("registry", f"{_split_tag(self.location)[0]}:{name}")
+        return Reference(self.transport, self.location, name)
+
 
 def parse_reference(text: str) -> Reference:
     """The reference that ``text`` spells; UsageError when it spells none.
@@ -74,6 +94,11 @@ def parse_reference(text: str) -> Reference:
         raise UsageError(f"not a reference to an image: {text!r}", hint="name a folder, a file, or oci:DIR:TAG")
     if text == "-":
         return Reference("stdin", "-")
+    if _CREDENTIALS.match(text):
+        raise UsageError(
+            "a user name and a password do not belong into a reference",
+            hint="use --username NAME and --password-stdin, or wclayer login",
+        )
     transport, colon, details = text.partition(":")
     if colon and transport in _LOCAL:
         return _local(_LOCAL[transport], details, text)
@@ -122,6 +147,14 @@ def _split_digest(text: str, whole: str) -> tuple[str, Digest | None]:
         raise UsageError(f"{whole!r}: {error.message}") from None
 
 
+def _split_tag(location: str) -> tuple[str, str]:
+    """The name of a repository, with the host, and the tag of an image in it."""
+    path = location.partition("@")[0]
+    head, slash, last = path.rpartition("/")
+    name, _, tag = last.partition(":")
+    return f"{head}{slash}{name}", tag
+
+
 def split_name(details: str) -> tuple[str, str]:
     """Split ``PATH[:NAME]`` at its first colon; those of a drive letter and of a digest do not count."""
     start = 2 if _DRIVE.match(details) else 0
@@ -137,3 +170,10 @@ def split_name(details: str) -> tuple[str, str]:
 def looks_like_registry(text: str) -> bool:
     """Whether ``text`` follows the grammar of image names, so that it can be meant for a registry."""
     return bool(_REGISTRY.fullmatch(text))
+
+
+def names_registry(text: str) -> bool:
+    """Whether ``text`` names an image and the host of its registry: its first part is no namespace of Docker Hub."""
+    host, slash, _ = text.partition("/")
+    is_host = host == "localhost" or "." in host or ":" in host
+    return bool(slash) and is_host and bool(_REGISTRY.fullmatch(text))

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wclayer.errors import LimitError, NotFoundError
+from wclayer.oci.compatibility import architecture_order, judge
 from wclayer.oci.descriptors import Descriptor, Index, Platform
 from wclayer.oci.digests import Digest
-from wclayer.oci.platforms import PlatformSpec, format_platform, host_accepts, normalize, version_numbers
+from wclayer.oci.platforms import PlatformSpec, format_platform, normalize, version_numbers
 
-__all__ = ["Candidate", "Selection", "list_candidates", "select"]
+__all__ = ["Candidate", "Selection", "is_no_image", "list_candidates", "select"]
 
 _ENTRIES = 10_000
 _DEPTH = 8
@@ -23,10 +24,14 @@ _ATTESTATION = "vnd.docker.reference.type"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A manifest that may be chosen; ``platform`` is None when nothing is known of it."""
+    """A manifest that may be chosen; ``platform`` is None when nothing is known of it.
+
+    ``within`` is what the entries of the indexes around it say of their platform, where they do.
+    """
 
     descriptor: Descriptor
     platform: Platform | None
+    within: tuple[Platform, ...] = ()
 
     def __str__(self) -> str:
         return format_platform(self.platform) if self.platform else f"unknown platform ({self.descriptor.digest})"
@@ -55,7 +60,7 @@ def list_candidates(
     seen: set[Digest] = set()
     visited = 0
 
-    def visit(entries: Sequence[Descriptor], depth: int) -> None:
+    def visit(entries: Sequence[Descriptor], depth: int, within: tuple[Platform, ...]) -> None:
         nonlocal visited
         if depth > _DEPTH:
             raise LimitError(f"indexes are nested deeper than {_DEPTH} levels")
@@ -64,23 +69,25 @@ def list_candidates(
             if visited > _ENTRIES:
                 raise LimitError(f"an index with more than {_ENTRIES} entries")
             role = entry.type.role
-            if role == "index":
+            if role == "index" and not is_no_image(entry):
                 if entry.digest not in seen:
                     seen.add(entry.digest)
-                    visit(read_index(entry).manifests, depth + 1)
-            elif role == "manifest" and not _is_no_image(entry):
+                    said = (*within, entry.platform) if entry.platform and entry.platform.os else within
+                    visit(read_index(entry).manifests, depth + 1, said)
+            elif role in ("manifest", "config") and not is_no_image(entry):
                 platform = entry.platform
                 if platform is None or not platform.os:
                     platform = read_platform(entry)
                     if platform is None:
                         continue
-                found.append(Candidate(entry, platform))
+                found.append(Candidate(entry, platform, within))
 
-    visit(entries, 0)
+    visit(entries, 0, ())
     return found
 
 
-def _is_no_image(entry: Descriptor) -> bool:
+def is_no_image(entry: Descriptor) -> bool:
+    """Whether an entry of an index is an attestation or another artifact, which nobody runs."""
     platform = entry.platform
     unknown = platform is not None and (platform.os, platform.architecture) == ("unknown", "unknown")
     return unknown or bool(entry.artifact_type) or _ATTESTATION in entry.annotations
@@ -90,42 +97,30 @@ def select(candidates: Sequence[Candidate], wanted: PlatformSpec, *, hyperv: boo
     """The best of ``candidates`` for ``wanted``.
 
     For Windows: of the images the wanted host version accepts, the one of exactly that version, else the highest build
-    and then the highest revision, else the first in the index. Raises NotFoundError that lists what there is.
+    and then the highest revision, else the first in the index. An image of the architecture itself comes before one of
+    an older variant. Raises NotFoundError that lists what there is.
     """
-    matching = [candidate for candidate in candidates if _matches(candidate.platform, wanted, hyperv=hyperv)]
+    matching = [candidate for candidate in candidates if _matches(candidate, wanted, hyperv=hyperv)]
     if not matching:
         raise NotFoundError(
             f"no image for the platform {wanted}: {_listing(candidates)}",
             hint="choose one with --platform" if candidates else None,
         )
-    chosen = max(matching, key=lambda candidate: _rank(candidate.platform, wanted))  # max keeps the first of equals
+    chosen = max(matching, key=lambda candidate: _rank(candidate, wanted))  # max keeps the first of equals
     return Selection(chosen, tuple(_notes(chosen, matching, wanted)))
 
 
-def _matches(platform: Platform | None, wanted: PlatformSpec, *, hyperv: bool) -> bool:
-    if platform is None:
+def _matches(candidate: Candidate, wanted: PlatformSpec, *, hyperv: bool) -> bool:
+    if candidate.platform is None:
         return False
-    offered = normalize(platform)
-    if (offered.os, offered.architecture) != (wanted.os, wanted.architecture):
-        return False
-    if wanted.variant and offered.variant != wanted.variant:
-        return False
-    if not set(offered.os_features) - {"win32k"} <= set(wanted.os_features):
-        return False
-    if not wanted.os_version or not offered.os_version:
-        return True
-    if wanted.os != "windows":
-        return wanted.os_version == offered.os_version
-    numbers = version_numbers(wanted.os_version)
-    if len(numbers) < 3:
-        return version_numbers(offered.os_version)[: len(numbers)] == numbers
-    return host_accepts(wanted.os_version, offered.os_version, hyperv=hyperv)
+    return all(judge(said, wanted, hyperv=hyperv).runs for said in (candidate.platform, *candidate.within))
 
 
-def _rank(platform: Platform | None, wanted: PlatformSpec) -> tuple[bool, tuple[int, ...], bool]:
-    version = platform.os_version if platform else ""
-    exact = bool(version) and version == wanted.os_version
-    return exact, version_numbers(version), platform is not None and not platform.variant
+def _rank(candidate: Candidate, wanted: PlatformSpec) -> tuple[int, bool, tuple[int, ...]]:
+    platform = normalize(candidate.platform) if candidate.platform else Platform("", "")
+    order = architecture_order(wanted).index((platform.architecture, platform.variant))
+    exact = bool(platform.os_version) and platform.os_version == wanted.os_version
+    return -order, exact, version_numbers(platform.os_version)
 
 
 def _notes(chosen: Candidate, matching: Sequence[Candidate], wanted: PlatformSpec) -> list[str]:

@@ -22,6 +22,7 @@ from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import CONFIG_FILE, UnpackedImage
 from wclayer.model import LayerItem
 from wclayer.oci import ImageConfig, LayerBlob, Limits, open_image
+from wclayer.oci.network import Network
 
 __all__ = ["LintReport", "Role", "lint"]
 
@@ -46,6 +47,7 @@ def lint(
     ignored: Collection[str] = (),
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = NO_PROGRESS,
+    network: Network | None = None,
 ) -> LintReport:
     """Look for whatever Windows would refuse or change in ``target``.
 
@@ -73,9 +75,11 @@ def lint(
         with open_items(place, limits=limits) as items:
             job.items(target, items, is_base=place.kind == "base" if role == "auto" else role == "base")
     else:
-        with open_image(target, platform, limits=limits) as opened:
+        with open_image(target, platform, limits=limits, network=network) as opened:
             if opened.config is not None:
                 look_at_config(opened.config, len(opened.layers), job.findings)
+                for layer in opened.layers:
+                    layer.prefetch()
                 for layer in opened.layers:
                     job.blob(layer, str(layer), is_base=not layer.index)
             else:
