@@ -1,4 +1,4 @@
-"""Looking for secrets: passwords, tokens and the state of uploads, in every encoding that HTTP and JSON have for them."""
+"""Looking for secrets: passwords, tokens and the state of uploads, in every encoding of HTTP and JSON."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -13,7 +14,7 @@ from tests.cli.conftest import Ended
 from tests.registries.docker_registry import PASSWORD, USER
 from tests.registries.token_server import IDENTITY_TOKEN
 
-__all__ = ["PROXY_PASSWORD", "WRONG", "check", "leaks"]
+__all__ = ["PROXY_PASSWORD", "WRONG", "arguments_of", "check", "leaks"]
 
 WRONG = "not-the-right-horse"
 PROXY_PASSWORD = "opens-the-proxy"  # noqa: S105 - of nobody
@@ -50,3 +51,16 @@ def check(ended: Ended, place: Path) -> None:
         if path.is_file():
             assert leaks(path.read_bytes()) == [], path
         assert leaks(os.fsencode(path)) == []
+
+
+def arguments_of(root: int) -> Iterator[bytes]:
+    """The arguments of a process and of everything below it."""
+    waiting = [root]
+    while waiting:
+        process = waiting.pop()
+        try:
+            yield Path(f"/proc/{process}/cmdline").read_bytes()
+            tasks = list(Path(f"/proc/{process}/task").iterdir())
+            waiting += [int(one) for task in tasks for one in (task / "children").read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue

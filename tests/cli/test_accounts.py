@@ -7,7 +7,9 @@ import io
 import json
 import os
 import stat
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,32 @@ def test_the_rest_of_the_file_stays(shell: Shell, basic_registry: DockerRegistry
     assert not (shell.home / ".docker").exists()
 
 
+def test_skopeo_and_we_know_each_others_logins(
+    shell: Shell,
+    basic_registry: DockerRegistry,
+    repository_name: str,
+    tmp_path: Path,
+    peer: Callable[[str], str],
+) -> None:
+    name = basic_registry.name(repository_name)
+    seed(f"{name}:one", user=USER, password=PASSWORD)
+    ours, theirs = tmp_path / "ours.json", tmp_path / "theirs.json"
+    shell.login(basic_registry.host, "--authfile", str(ours))
+
+    def skopeo(*arguments: str, text: str = "") -> str:
+        return subprocess.run(
+            [peer("skopeo"), *arguments], input=text, check=True, capture_output=True, text=True, timeout=120
+        ).stdout
+
+    listed = skopeo("list-tags", "--authfile", str(ours), "--tls-verify=false", f"docker://{name}")
+    assert json.loads(listed)["Tags"] == ["one"]
+    options = ("--authfile", str(theirs), "--tls-verify=false", "--username", USER, "--password-stdin")
+    skopeo("login", *options, basic_registry.host, text=PASSWORD)
+    assert shell.run("tags", name, "--authfile", str(theirs)).out == "one\n"
+    shell.run("logout", basic_registry.host, "--authfile", str(theirs))
+    shell.run("tags", name, "--authfile", str(theirs), code=4)
+
+
 def test_a_login_for_a_part_of_a_registry(shell: Shell, basic_registry: DockerRegistry, repository_name: str) -> None:
     names = [basic_registry.name(f"{part}/{repository_name}") for part in ("mine", "theirs")]
     for name in names:
@@ -243,6 +271,10 @@ def test_where_a_login_is_kept(shell: Shell, basic_registry: DockerRegistry, tmp
 )
 def test_half_a_login_is_a_usage_error(shell: Shell, arguments: list[str], text: str) -> None:
     shell.run("login", "127.0.0.1:1", *arguments, text=text, code=2)
+
+
+def test_a_registry_that_asks_nobody(shell: Shell, registry: DockerRegistry) -> None:
+    assert "nothing was checked" in shell.login(registry.host)
 
 
 def test_what_is_no_registry(shell: Shell) -> None:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import click
 import pytest
 
 from tests.cli.conftest import Ended, Run
-from tests.cli.leaks import PROXY_PASSWORD, WRONG, check, leaks
+from tests.cli.leaks import PROXY_PASSWORD, WRONG, arguments_of, check, leaks
 from tests.image.stacks import file, folder, make_image, tar
 from tests.registries.content import WINDOWS, put_image
 from tests.registries.docker_registry import PASSWORD, USER, DockerRegistry
@@ -338,19 +338,6 @@ def test_login_gives_a_helper_the_secret_by_its_input(
     assert leaks((tmp_path / "input").read_bytes())  # this is the way it has to take
     for name in ("called", "environment", "config.json"):
         assert leaks((tmp_path / name).read_bytes()) == [], name
-
-
-def arguments_of(root: int) -> Iterator[bytes]:
-    """The arguments of a process and of everything below it."""
-    waiting = [root]
-    while waiting:
-        process = waiting.pop()
-        try:
-            yield Path(f"/proc/{process}/cmdline").read_bytes()
-            tasks = list(Path(f"/proc/{process}/task").iterdir())
-            waiting += [int(one) for task in tasks for one in (task / "children").read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc is needed to see the arguments of processes")

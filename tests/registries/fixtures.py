@@ -89,6 +89,7 @@ def token_server(running_token_server: TokenServer) -> Iterator[TokenServer]:
     usual = {"takes_post": True, "lifetime": 300, "gives_identity_tokens": True}
     running_token_server.asked.clear()
     yield running_token_server
+    running_token_server.readers.clear()
     for name, value in usual.items():
         setattr(running_token_server, name, value)
 

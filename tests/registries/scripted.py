@@ -113,7 +113,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(reply.body)
         self.close_connection = self.close_connection or length != len(reply.body)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+    do_CONNECT = do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing is said."""

@@ -1,7 +1,7 @@
 """A small token server, as the distribution project specifies them: both ways to ask, and signed tokens.
 
 It knows one user, lets anybody pull from ``public/…``, remembers what it was asked, and does as it is told by its
-attributes where real ones differ.
+attributes where real ones differ. ``readers`` may pull only.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class TokenServer:
     takes_post: bool = True
     lifetime: int = 300
     gives_identity_tokens: bool = True
+    readers: set[str] = field(default_factory=set)
     asked: list[Asked] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -74,7 +75,10 @@ class TokenServer:
         for scope in scopes:
             kind, _, rest = scope.partition(":")
             name, _, actions = rest.rpartition(":")
-            granted = actions.split(",") if user else ["pull"] if name.startswith("public/") else []
+            wanted = actions.split(",")
+            granted = [one for one in wanted if one == "pull"] if user in self.readers else wanted
+            if not user:
+                granted = ["pull"] if name.startswith("public/") else []
             if granted:
                 access.append({"type": kind, "name": name, "actions": granted})
         now = int(time.time())

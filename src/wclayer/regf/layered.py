@@ -83,18 +83,17 @@ class LayeredKey:
     @property
     def class_name(self) -> str | None:
         """The class: that of the uppermost key that does not inherit it."""
-        own = (node for _, node in reversed(self._pile[1:]) if not node.layer & LAYER_INHERIT_CLASS)
-        return next(own, self._pile[0][1]).class_name
+        return _facts(self._pile)[0]
 
     @property
     def security(self) -> bytes | None:
         """The self-relative security descriptor: that of the uppermost key that has one."""
-        return next((node.security for _, node in reversed(self._pile) if node.security is not None), None)
+        return _facts(self._pile)[1]
 
     @property
     def timestamp(self) -> int | None:
         """The latest time, in FILETIME ticks; None when no key has one."""
-        return max((node.timestamp for _, node in self._pile if node.timestamp is not None), default=None)
+        return _facts(self._pile)[2]
 
     @property
     def flags(self) -> int:
@@ -104,10 +103,7 @@ class LayeredKey:
     @property
     def values(self) -> tuple[HiveValue, ...]:
         """The values: those of the base in their order, then those that came with each layer."""
-        if len(self._pile) == 1:
-            return tuple(value for value in self._pile[0][1].values if not value.tombstone)
-        merged = _overlaid(self._pile)
-        return tuple(value for value in merged.values() if not value.tombstone)
+        return _values(self._pile)
 
     def layered_values(self) -> list[LayeredValue]:
         """The values, each with what the layers say of it."""
@@ -228,6 +224,30 @@ def _visible(pile: _Pile) -> _Pile:
     return pile[start:] if start else pile
 
 
+def _facts(pile: _Pile) -> tuple[str | None, bytes | None, int | None]:
+    """Class, descriptor and time of what a pile makes together."""
+    _, lowest = pile[0]
+    class_name, security, timestamp = lowest.class_name, lowest.security, lowest.timestamp
+    for _, node in pile[1:]:
+        if not node.layer & LAYER_INHERIT_CLASS:
+            class_name = node.class_name
+        if node.security is not None:
+            security = node.security
+        later = node.timestamp
+        if timestamp is None or (later is not None and later > timestamp):
+            timestamp = later
+    return class_name, security, timestamp
+
+
+def _values(pile: _Pile) -> tuple[HiveValue, ...]:
+    found = [(node, values) for _, node in pile if (values := node.values)]
+    if not found:
+        return ()
+    if len(found) == 1 and found[0][0] is pile[-1][1]:
+        return tuple([value for value in found[0][1] if not value.tombstone])
+    return tuple([value for value in _overlaid(pile).values() if not value.tombstone])
+
+
 def _united(pile: _Pile) -> dict[str, _Pile]:
     """The piles of all subkeys, by folded name, with what is hidden."""
     united: dict[str, _Pile] = {}
@@ -243,6 +263,8 @@ def _piles(pile: _Pile) -> list[_Pile]:
         layer, node = pile[0]
         return [[(layer, subkey)] for subkey in node.subkeys if not _is_tombstone(subkey)]
     united = _united(pile)
+    if not united:
+        return []
     visible = [_visible(united[folded]) for folded in sorted(united, key=sort_key)]
     return [pile for pile in visible if pile]
 
@@ -265,8 +287,7 @@ def _flattened(pile: _Pile) -> tuple[HiveKey, Iterable[_Pile], bool]:
         if _is_flat(node):
             return node, (), True
         pile = [(pile[0][0], node)]
-    seen = LayeredKey(pile, "")
-    key = HiveKey(seen.name, seen.values, (), 0, seen.class_name, seen.security, seen.timestamp, seen.flags)
+    key = HiveKey(node.name, _values(pile), (), 0, *_facts(pile), pile[-1][1].flags)
     return key, _piles(pile), True
 
 
@@ -291,10 +312,9 @@ def _combined(item: tuple[_Pile, bool]) -> tuple[HiveKey, Iterable[tuple[_Pile, 
     _, top = pile[-1]
     if not visible:
         return HiveKey(top.name, layer=LAYER_TOMBSTONE, security=top.security, timestamp=top.timestamp), (), True
-    seen = LayeredKey(visible, "")
     superseding = superseding or len(visible) < len(pile) or visible[0][1].layer & _SEMANTICS == LAYER_SUPERSEDE_TREE
-    key = HiveKey(seen.name, seen.values, (), LAYER_SUPERSEDE_TREE, seen.class_name, seen.security, seen.timestamp)
-    key.flags = seen.flags
+    layer, name = LAYER_SUPERSEDE_TREE, visible[0][1].name
+    key = HiveKey(name, _values(visible), (), layer, *_facts(visible), visible[-1][1].flags)
     if superseding:
         return key, [(pile, True) for pile in _piles(visible)], True
     key.layer = max((node.layer & LAYER_SUPERSEDE_LOCAL for _, node in pile), default=0)

@@ -114,7 +114,7 @@ def test_a_missing_foreign_layer_without_an_address_is_an_error_that_names_it(pl
     for policy in ("fetch", "rewrite", "strip"):
         target = places.new("oci")
         with pytest.raises(NotFoundError, match=str(foreign.digest)):
-            copy_image(source, target, CopyOptions(foreign=policy))  # type: ignore[arg-type]
+            copy_image(source, target, CopyOptions(foreign=policy))
         with pytest.raises(NotFoundError):
             root_digest(target)
     assert copy_image(source, places.new("oci"), CopyOptions(foreign="keep")).moved > 0

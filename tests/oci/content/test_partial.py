@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -221,6 +222,37 @@ def test_a_closed_blob_is_not_written_to(opened: Open) -> None:
     partial.close()
     with pytest.raises(ValueError, match="closed"):
         partial.write(0, data)
+
+
+def test_bytes_of_the_front_are_not_written_over(opened: Open) -> None:
+    data = content(3 * MEBI)
+    partial = opened(data)
+    assert partial.write(0, data[:MEBI]) == MEBI
+    assert partial.write(0, bytes(MEBI)) == 0
+    assert partial.write(10, bytes(10)) == 0
+    assert partial.write(MEBI // 2, bytes(MEBI // 2) + data[MEBI : 2 * MEBI]) == MEBI
+    assert partial.write(MEBI, data[MEBI:]) == MEBI
+    partial.finish()
+    assert partial.path.read_bytes() == data
+
+
+@given(st.data())
+def test_any_order_of_any_pieces_ends_in_the_right_digest(data: st.DataObject) -> None:
+    size = 4 * MEBI
+    whole = content(size, seed=7)
+    cuts = data.draw(st.lists(st.integers(0, size), max_size=8).map(lambda cuts: sorted({0, size, *cuts})))
+    pieces = data.draw(st.permutations(list(itertools.pairwise(cuts))))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "blob"
+        stop = data.draw(st.integers(0, len(pieces)))
+        for part in (pieces[:stop], pieces[stop:]):  # and another start in between
+            with PartialBlob(path, digest_of(whole), size) as partial:
+                for start, end in part:
+                    partial.write(start, whole[start:end])
+                if partial.is_complete:
+                    partial.finish()
+        assert path.read_bytes() == whole
+        assert [found.name for found in Path(folder).iterdir()] == ["blob"]
 
 
 def test_discarding_leaves_nothing(tmp_path: Path, opened: Open) -> None:

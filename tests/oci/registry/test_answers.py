@@ -110,7 +110,7 @@ def by_digest(repository: Repository) -> object:
         (by_tag, Reply(302), NetworkError, "without saying where"),
         (by_tag, Reply(418, b"a teapot", {"Content-Type": "text/plain"}), NetworkError, "HTTP 418.*a teapot"),
         (by_tag, Reply(404), NotFoundError, "not found or no access"),
-        (by_tag, Reply(403), AuthenticationError, "does not let"),
+        (by_tag, Reply(403), AuthenticationError, "denies .* without credentials"),
         (by_tag, Reply(401), AuthenticationError, "wants to know who asks"),
         (by_tag, Reply(401, headers={"WWW-Authenticate": "Negotiate"}), AuthenticationError, "not known: negotiate"),
         (by_tag, Reply(405), UnsupportedError, "does not support it"),

@@ -245,6 +245,19 @@ def test_a_registry_token_is_sent_as_it_is(
     assert token_server.asked == []
 
 
+def test_who_may_only_read_is_told_so(
+    token_registry: DockerRegistry, token_server: TokenServer, repository_name: str
+) -> None:
+    seed(token_registry.name(f"{repository_name}:one"), user=USER, password=PASSWORD)
+    token_server.readers.add(USER)
+    with RegistryClient(WITH_PASSWORD) as client:
+        there = repository(client, token_registry, repository_name)
+        raw = there.get_manifest("one").raw
+        with pytest.raises(AuthenticationError, match="denies storing the manifest two of") as caught:
+            there.put_manifest(raw, OCI_MANIFEST, "two")
+    assert "the account lacks the right" in str(caught.value)
+
+
 def test_a_token_that_has_ended_is_renewed(
     token_registry: DockerRegistry, token_server: TokenServer, repository_name: str
 ) -> None:

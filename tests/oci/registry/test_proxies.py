@@ -19,7 +19,7 @@ from tests.oci.registry.test_session import repository
 from tests.registries.authority import Authority
 from tests.registries.content import SETTINGS
 from tests.registries.docker_registry import DockerRegistry
-from tests.registries.scripted import serve
+from tests.registries.scripted import Reply, serve
 from wclayer.errors import NetworkError, UnsupportedError, UsageError
 from wclayer.oci.registry import RegistryClient, RegistrySettings
 from wclayer.oci.registry.proxies import proxy_for, split_proxy
@@ -197,6 +197,18 @@ def test_the_proxy_of_a_hosts_file(proxy: Proxy, tmp_path: Path) -> None:
         with RegistryClient(replace(SETTINGS, hosts_dir=tmp_path)) as client:
             assert repository(client, server.host).get_manifest("one").digest == DIGEST
     assert len(proxy.asked) == 1
+
+
+def test_a_proxy_that_lets_nobody_through(tls_registry: DockerRegistry) -> None:
+    refusal = Reply(raw=b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    with (
+        serve(lambda _: refusal) as server,
+        RegistryClient(replace(SETTINGS, proxy=server.url, plain_http=False)) as client,
+        pytest.raises(NetworkError, match="407") as caught,
+    ):
+        repository(client, tls_registry.host).get_manifest("one")
+    assert "the proxy says so" in str(caught.value)
+    assert len(server.asked) == 1
 
 
 def test_a_proxy_that_is_not_there() -> None:

@@ -16,6 +16,7 @@ from wclayer.image.copying.sources import MakeOptions, open_source
 from wclayer.model import Notices
 from wclayer.oci.digests import Digest
 from wclayer.oci.limits import Limits
+from wclayer.oci.mediatypes import DOCKER_MANIFEST, DOCKER_MANIFEST_LIST, OCI_INDEX, OCI_MANIFEST
 from wclayer.oci.network import NO_TRANSFERS, Network, TransferProgress
 from wclayer.oci.platforms import PlatformSpec, parse_platform
 
@@ -160,7 +161,7 @@ def copy_planned(
         if options.skip_present and destination.is_present(plan):
             blobs = tuple(_copied(MovedBlob(blob.descriptor, "present")) for blob in plan.blobs)
             return _result(plan, destination, "present", (*blobs, *left), {})
-        moved, changed = move([plan], destination, progress=progress)
+        moved, changed = move([plan], destination, progress=progress, may_retype=not options.preserve_digests)
         return _result(plan, destination, "copied", (*(_copied(one) for one in moved), *left), changed)
     except WclayerError as error:
         raise error.locate(image=plan.source.reference) from None
@@ -189,15 +190,23 @@ def _result(
         destination.reference,
         status,
         rewritten.get(root.digest, root.digest),
-        root.media_type,
+        _written_type(root.media_type, destination, rewritten),
         sum(1 for document in plan.documents if document.config is not None),
         blobs,
         changed,
-        (*plan.notes, *_notes(plan, rewritten)),
+        (*plan.notes, *_notes(plan, destination, rewritten)),
     )
 
 
-def _notes(plan: Plan, rewritten: Mapping[Digest, Digest]) -> list[str]:
+def _written_type(planned: str, destination: Destination, rewritten: Mapping[Digest, Digest]) -> str:
+    if not rewritten:
+        return planned
+    if destination.takes_tars:
+        return OCI_MANIFEST
+    return {OCI_MANIFEST: DOCKER_MANIFEST, OCI_INDEX: DOCKER_MANIFEST_LIST}.get(planned, planned)
+
+
+def _notes(plan: Plan, destination: Destination, rewritten: Mapping[Digest, Digest]) -> list[str]:
     notes = []
     if plan.left:
         total = sum(blob.descriptor.size for blob in plan.left)
@@ -211,9 +220,8 @@ def _notes(plan: Plan, rewritten: Mapping[Digest, Digest]) -> list[str]:
             f"{len(taken)} foreign layers are copied as well: whether you may pass them on is said by their license"
         )
     notes += [f"{old} becomes {new}" for old, new in plan.changed.items()]
-    notes += [
-        f"{old} becomes {new}: an archive of docker save holds layers uncompressed; the image ID stays"
-        for old, new in rewritten.items()
-        if old != new
-    ]
+    why = "OCI manifests are refused there, so it is a Docker one"
+    if destination.takes_tars:
+        why = "an archive of docker save holds layers uncompressed; the image ID stays"
+    notes += [f"{old} becomes {new}: {why}" for old, new in rewritten.items() if old != new]
     return notes

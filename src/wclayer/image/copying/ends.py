@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from wclayer.errors import UnsupportedError
 from wclayer.image.copying.fetching import Advance, Fetch, fetched_blob
 from wclayer.oci.descriptors import Descriptor, ImageConfig, Index, Manifest
 from wclayer.oci.digests import Digest
@@ -17,10 +18,14 @@ from wclayer.oci.image import ImageStore, StoredBlob
 if TYPE_CHECKING:
     from wclayer.oci.registry.names import RegistryName
 
-__all__ = ["Destination", "Outcome", "Plan", "PlannedBlob", "PlannedDocument", "Source"]
+__all__ = ["Destination", "Outcome", "Plan", "PlannedBlob", "PlannedDocument", "Source", "TypesRefusedError"]
 
 Outcome: TypeAlias = Literal["copied", "mounted", "present"]
 """What became of a blob: its bytes were copied, the registry took it from another repository, it was there already."""
+
+
+class TypesRefusedError(UnsupportedError):
+    """A destination does not take manifests of this media type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +143,13 @@ class Destination(Protocol):
         """Store a blob, verified; called from several threads. ``advance`` counts bytes and may raise to stop it."""
 
     def put_document(self, document: PlannedDocument, plan: Plan) -> None:
-        """Store a manifest or an index; all it names is there by now."""
+        """Store a manifest or an index; all it names is there by now. TypesRefusedError for a type that it cannot."""
 
     def finish(self, plans: Sequence[Plan]) -> Mapping[Digest, Digest]:
-        """Give the images their names. Returns which documents it had to write as others, by the planned digests."""
+        """Give the images their names. Returns which documents it had to write as others, by the planned digests.
+
+        TypesRefusedError as well.
+        """
 
     def close(self) -> None:
         """Let go; what was not finished leaves nothing that can be taken for an image."""

@@ -12,7 +12,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from wclayer.errors import WclayerError
-from wclayer.image.copying.ends import Destination, Outcome, Plan, PlannedBlob
+from wclayer.image.copying.ends import Destination, Outcome, Plan, PlannedBlob, TypesRefusedError
+from wclayer.image.copying.retyping import with_docker_types
 from wclayer.oci.descriptors import Descriptor
 from wclayer.oci.digests import Digest
 from wclayer.oci.image import LayerBlob, StoredBlob
@@ -37,23 +38,41 @@ class _Stopped(Exception):  # not an error: another thread has it
 
 
 def move(
-    plans: Sequence[Plan], destination: Destination, *, progress: TransferProgress = NO_TRANSFERS
+    plans: Sequence[Plan],
+    destination: Destination,
+    *,
+    progress: TransferProgress = NO_TRANSFERS,
+    may_retype: bool = False,
 ) -> tuple[list[MovedBlob], Mapping[Digest, Digest]]:
     """Do what ``plans`` say. Returns the blobs, each once, and the documents that the destination wrote as others.
 
-    The caller closes ``destination``. Raises NotFoundError for a blob that the source lacks, DigestMismatchError for
+    With ``may_retype`` a destination that refuses OCI manifests gets Docker ones. The caller closes ``destination``. Raises NotFoundError for a blob that the source lacks, DigestMismatchError for
     one that is not what it must be, and whatever the two ends raise; then the destination has no new name.
     """
     destination.begin(plans)
     blobs = list({blob.descriptor.digest: blob for plan in plans for blob in plan.blobs}.values())
     moved = _move_blobs(blobs, destination, progress)
+    try:
+        return moved, _put_documents(plans, destination)
+    except TypesRefusedError:
+        others = [with_docker_types(plan) for plan in plans] if may_retype else []
+        retyped = [other for other in others if other is not None]
+        if not retyped or len(retyped) < len(others):
+            raise
+    _put_documents(retyped, destination)
+    pairs = zip(plans, retyped, strict=True)
+    changed = [pair for old, new in pairs for pair in zip(old.documents, new.documents, strict=True)]
+    return moved, {old.descriptor.digest: new.descriptor.digest for old, new in changed}
+
+
+def _put_documents(plans: Sequence[Plan], destination: Destination) -> Mapping[Digest, Digest]:
     written: set[Digest] = set()
     for plan in plans:
         for document in plan.documents:
             if document.descriptor.digest not in written:
                 written.add(document.descriptor.digest)
                 destination.put_document(document, plan)
-    return moved, destination.finish(plans)
+    return destination.finish(plans)
 
 
 def _move_blobs(blobs: Sequence[PlannedBlob], destination: Destination, progress: TransferProgress) -> list[MovedBlob]:

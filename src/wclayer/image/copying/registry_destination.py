@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from wclayer.errors import AuthenticationError, NetworkError, UnsupportedError, UsageError, WclayerError
-from wclayer.image.copying.ends import Outcome, Plan, PlannedBlob, PlannedDocument
+from wclayer.errors import AuthenticationError, NetworkError, UnsupportedError, UsageError
+from wclayer.image.copying.ends import Outcome, Plan, PlannedBlob, PlannedDocument, TypesRefusedError
 from wclayer.image.copying.fetching import Advance
 from wclayer.image.copying.foreign import is_foreign
 from wclayer.oci.descriptors import Manifest
 from wclayer.oci.digests import Digest
 from wclayer.oci.image import StoredBlob
+from wclayer.oci.mediatypes import OCI_INDEX, OCI_MANIFEST
 from wclayer.oci.network import Network
 from wclayer.oci.registry.names import RegistryName
 from wclayer.oci.verified import VerifiedSource
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from wclayer.oci.registry.repository import Repository
 
 __all__ = ["RegistryDestination"]
+
+_REFUSED = "the registry may know only Docker's manifests, which cannot hold this image"
 
 
 class RegistryDestination:
@@ -84,11 +87,34 @@ class RegistryDestination:
             self._repository().put_manifest(document.raw, document.descriptor.media_type, reference)
         except AuthenticationError:
             raise
-        except (NetworkError, UnsupportedError, WclayerError) as error:
+        except (NetworkError, UnsupportedError) as error:
+            if self._refuses_type(document, reference):
+                raise TypesRefusedError(error.message, image=error.image, hint=_REFUSED) from error
             manifest = document.document
             if isinstance(manifest, Manifest) and any(is_foreign(layer) for layer in manifest.layers):
                 error.hint = "the registry may refuse foreign layers: --foreign rewrite makes them ordinary ones"
             raise
+
+    def _refuses_type(self, document: PlannedDocument, reference: str | Digest) -> bool:
+        """Whether it is the media type that a manifest was refused for, as registries do that know only Docker's."""
+        media_type = document.descriptor.media_type
+        if media_type not in (OCI_MANIFEST, OCI_INDEX):
+            return False
+        from wclayer.oci.registry.failures import server_words
+
+        answer = self._repository().request(
+            "PUT",
+            f"manifests/{reference}",
+            headers={"Content-Type": media_type},
+            body=document.raw,
+            actions="pull,push",
+            expect=(200, 201, 202, 400, 404, 405, 415),
+        )
+        with answer:
+            if answer.status < 300:
+                return False
+            codes, _ = server_words(answer)
+        return answer.status == 415 or bool(codes & {"MANIFEST_INVALID", "UNSUPPORTED"})
 
     def _repository(self) -> Repository:
         if self._made is None:

@@ -10,9 +10,23 @@ from wclayer.errors import FormatError
 from wclayer.oci.descriptors import Descriptor, Index, Manifest, parse_document
 from wclayer.oci.digests import Digest
 from wclayer.oci.documents import encode_json
-from wclayer.oci.mediatypes import DOCKER_MANIFEST, OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
+from wclayer.oci.mediatypes import (
+    DOCKER_MANIFEST,
+    DOCKER_MANIFEST_LIST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+)
 
-__all__ = ["as_oci_manifest", "with_changed_entries", "with_entries", "with_layers"]
+__all__ = [
+    "as_docker_list",
+    "as_docker_manifest",
+    "as_oci_manifest",
+    "with_changed_entries",
+    "with_entries",
+    "with_layers",
+]
 
 _TO_OCI = {
     "application/vnd.docker.image.rootfs.diff.tar": OCI_LAYER,
@@ -24,6 +38,10 @@ _TO_OCI = {
     ),
     "application/vnd.docker.container.image.v1+json": OCI_CONFIG,
 }
+
+
+# zstd is left out: Docker's type for it is known to few.
+_TO_DOCKER = {oci: docker for docker, oci in _TO_OCI.items() if not oci.endswith("+zstd")}
 
 
 def with_layers(manifest: Manifest, layers: Sequence[Descriptor]) -> Manifest:
@@ -44,6 +62,24 @@ def as_oci_manifest(manifest: Manifest) -> Manifest:
     for value in (document["config"], *document["layers"]):
         value["mediaType"] = _TO_OCI.get(value["mediaType"], value["mediaType"])
     return _manifest(document)
+
+
+def as_docker_manifest(manifest: Manifest) -> Manifest | None:
+    """An OCI manifest as a Docker one, for readers that know nothing else; None when it has types that Docker lacks."""
+    document = _load(manifest.raw)
+    document["mediaType"] = DOCKER_MANIFEST
+    for value in (document["config"], *document["layers"]):
+        docker = _TO_DOCKER.get(value["mediaType"])
+        if docker is None:
+            return None
+        value["mediaType"] = docker
+    return _manifest(document)
+
+
+def as_docker_list(index: Index, changed: Mapping[Digest, Descriptor]) -> Index:
+    """An OCI index as a Docker manifest list; ``changed`` has what takes the place of its manifests."""
+    listed = with_changed_entries(index, changed)
+    return _index({**_load(listed.raw), "mediaType": DOCKER_MANIFEST_LIST})
 
 
 def with_entries(

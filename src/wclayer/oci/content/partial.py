@@ -110,6 +110,8 @@ class PartialBlob:
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> int:
         """Put ``data`` at ``offset``; from any thread. Returns how many of these bytes were not there before.
 
+        Bytes of the front are not written over: what was read or hashed there does not change any more.
+
         Raises DigestMismatchError for bytes beyond the end, StoreError when they cannot be written, and ValueError when
         the blob was closed meanwhile.
         """
@@ -120,9 +122,13 @@ class PartialBlob:
         with self._lock:
             if self._closed:
                 raise ValueError("the partial blob is closed")
+            if offset < self.front:  # that may be hashed already, and stays what it was then
+                view = view[self.front - offset :]
+                offset = end - len(view)
             self._writing += 1
         try:
             self._write_at(offset, view)
+            self._hash.written(offset, view)
         finally:
             with self._lock:
                 self._writing -= 1

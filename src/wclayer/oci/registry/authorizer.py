@@ -102,8 +102,7 @@ class HostAuthorizer:
         challenges = parse_challenges(answer.header_values("www-authenticate"))
         wanted = {challenge.scheme: challenge for challenge in reversed(challenges)}
         with self._lock:
-            found = self.found
-            credentials = found.credentials
+            credentials = self.found.credentials
             if "bearer" in wanted and wanted["bearer"].parameters.get("realm"):
                 self._challenge = wanted["bearer"]
                 if credentials is not None and credentials.registry_token is not None:
@@ -117,13 +116,21 @@ class HostAuthorizer:
             if "basic" in wanted:
                 self._challenge = wanted["basic"]
                 basic = credentials.basic if credentials else None
-                if basic is None:
-                    return self._nothing_to_say(found)
-                return sent != f"Basic {basic.reveal()}"
+                return basic is not None and sent != f"Basic {basic.reveal()}"
         if challenges:
             names = ", ".join(sorted(wanted))
             raise AuthenticationError(f"{self._host.name} wants a kind of authentication that is not known: {names}")
         return False
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What went wrong while credentials were searched for."""
+        return self._found.problems if self._found else ()
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether the host has ever wanted to know who asks."""
+        return self._challenge is not None
 
     def kept_credentials(self) -> Credentials | None:
         """What to keep after a login: the identity token that the token server gave, or what was logged in with."""
@@ -131,14 +138,6 @@ class HostAuthorizer:
         if credentials is None or self._refresh is None:
             return credentials
         return Credentials(credentials.username, identity_token=self._refresh, source=credentials.source)
-
-    def _nothing_to_say(self, found: Found) -> bool:
-        if found.problems:
-            raise AuthenticationError(
-                f"{self._host.name} wants a password, and none was found; {'; '.join(found.problems)}",
-                hint=f"log in with: wclayer login {self.login}",
-            )
-        return False
 
     def _remember(self, secret: Secret) -> Secret:
         self._sent.add(secret)

@@ -66,6 +66,9 @@ def connection_error(error: Exception, place: str) -> ConnectionBroken:
         return ConnectionBroken(text, transient=True, is_unreachable=True, hint=hint)
     if isinstance(cause, OSError) and cause.errno in _FOR_GOOD:
         return ConnectionBroken(text, transient=False)
+    if "Tunnel connection failed: 4" in str(cause):
+        hint = "the proxy says so; --proxy takes http://NAME:PASSWORD@HOST:PORT, and NO_PROXY leaves hosts out"
+        return ConnectionBroken(text, transient=False, hint=hint)
     transient = not isinstance(cause, urllib3_errors.LocationValueError | urllib3_errors.InvalidHeader | UnicodeError)
     garbled = isinstance(cause, http.client.HTTPException | ConnectionResetError)
     return ConnectionBroken(text, transient=transient, is_garbled=garbled)

@@ -76,17 +76,18 @@ class RegistryClient:
         """The credentials that requests to ``repository`` of ``host`` would use."""
         return self._finder.find(host, repository)
 
-    def check_login(self, host: str, credentials: Credentials) -> Credentials:
-        """Ask ``host`` whether it takes ``credentials``; returns what to keep, an identity token where one is given.
+    def check_login(self, host: str, credentials: Credentials) -> tuple[Credentials, bool]:
+        """Ask ``host`` whether it takes ``credentials``.
 
-        Raises AuthenticationError when it does not, NetworkError.
+        Returns what to keep, an identity token where one is given, and whether the registry has looked at all: one that
+        is open to everybody does not. Raises AuthenticationError when it does not, NetworkError.
         """
         server = self._hosts_of(host)[-1]
         authorizer = HostAuthorizer(server, "", self._finder, self._tokens, credentials)
         what = "the login"
         request = Request("GET", "", what, (200,))
         self._session.ask([(server, authorizer)], request).drain()
-        return authorizer.kept_credentials() or credentials
+        return authorizer.kept_credentials() or credentials, authorizer.was_asked
 
     def fetch_url(
         self,
@@ -155,6 +156,7 @@ class _Nobody:
 
     account = ""
     login = ""
+    problems = ()
 
     def header(self, scopes: Sequence[str]) -> str | None:  # noqa: ARG002 - the protocol's signature
         return None

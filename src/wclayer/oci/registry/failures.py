@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from wclayer.errors import AuthenticationError, NetworkError, NotFoundError, UnsupportedError, WclayerError
 from wclayer.oci.registry.answers import Answer
+from wclayer.oci.registry.challenge import parse_challenges
 from wclayer.oci.registry.redaction import printable
 
 __all__ = ["ERROR_LIMIT", "failure", "server_words"]
@@ -58,13 +59,13 @@ def failure(
     if status == 401 and not credentials:
         hint = f"log in with: wclayer login {login}"
         return AuthenticationError(f"{host} wants to know who asks for {what}{said}", hint=hint)
-    if status == 401:
+    if status == 401 and not _lacks_right(answer):
         hint = f"log in again with: wclayer login {login}"
         return AuthenticationError(f"{host} does not accept {credentials} for {what}{said}", hint=hint)
-    if status == 403:
-        whose = credentials or "nobody in particular"
+    if status in (401, 403):
+        whose = f"with {credentials}" if credentials else "without credentials"
         hint = "the account lacks the right" if credentials else f"log in with: wclayer login {login}"
-        return AuthenticationError(f"{host} does not let {whose} have {what}{said}", hint=hint)
+        return AuthenticationError(f"{host} denies {what}, which was asked for {whose}{said}", hint=hint)
     if status == 404:
         advice = None if credentials or not login else f"for a private one log in with: wclayer login {login}"
         return NotFoundError(f"{host}: {what}: not found or no access{said}", hint=advice)
@@ -77,6 +78,12 @@ def failure(
         return NetworkError(f"{host} sends {what} elsewhere (HTTP {status}) without saying where in a way that counts")
     reason = f"HTTP {status}" + (f", {_STATUS[status]}" if status in _STATUS else "")
     return NetworkError(f"{host} fails at {what} ({reason}){said}")
+
+
+def _lacks_right(answer: Answer) -> bool:
+    """Whether 401 was said to somebody who is known, but may not do this (RFC 6750)."""
+    challenges = parse_challenges(answer.header_values("www-authenticate"))
+    return any(challenge.parameters.get("error") == "insufficient_scope" for challenge in challenges)
 
 
 def server_words(answer: Answer) -> tuple[set[str], str]:

@@ -59,7 +59,7 @@ def log_in(text: str, credentials: Credentials, settings: RegistrySettings) -> L
     """
     host, path = _target(text)
     with RegistryClient(_nobodys(settings)) as client:
-        kept = client.check_login(host, credentials)
+        kept, was_checked = client.check_login(host, credentials)
     place = _writing_place(settings)
     file = read_auth_file(place)
     key = _key(host, path)
@@ -72,6 +72,8 @@ def log_in(text: str, credentials: Credentials, settings: RegistrySettings) -> L
         write_auth_file(place, changed(file, key, _entry(kept)))
         where = str(place)
     notes = []
+    if not was_checked:
+        notes.append(f"{_shown(host, path)} does not ask who anybody is, so nothing was checked")
     if kept.identity_token is not None:
         notes.append("an identity token is kept instead of the password")
     elif not helper:

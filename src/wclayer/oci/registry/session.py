@@ -42,6 +42,10 @@ class Authorizer(Protocol):
     def login(self) -> str:
         """What to log in to when they do not do; empty when that makes no sense."""
 
+    @property
+    def problems(self) -> Sequence[str]:
+        """What went wrong while credentials were searched for."""
+
     def header(self, scopes: Sequence[str]) -> str | None:
         """The ``Authorization`` for ``scopes``, as far as it is known what the host wants."""
 
@@ -115,6 +119,8 @@ class Session:
         except WclayerError as error:
             if failed:
                 error.message = f"{error.message}; before that {'; '.join(failed)}"
+            if isinstance(error, AuthenticationError | NotFoundError) and authorizer.problems:
+                error.message = "; ".join([error.message, *authorizer.problems])
             raise
 
     def _ask(self, host: Host, authorizer: Authorizer, request: Request, *, retries: int) -> Answer:

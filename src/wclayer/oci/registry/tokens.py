@@ -35,7 +35,6 @@ _LONGEST_TOKEN = 64 << 10
 _TOKEN = re.compile(r"[!-~]+", re.ASCII)
 _LIFETIME, _LONGEST_LIFETIME = 60, 24 * 3600
 _CLIENT = "wclayer"
-_NO_POST = frozenset({400, 401, 403, 404, 405, 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class TokenServer:
         body = urlencode([(key, value) for key, value in form if value or key == "password"]).encode("ascii")
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         answer = self._ask(host, "POST", realm, headers, body)
-        if answer.status in _NO_POST:
+        if answer.status == 501 or (400 <= answer.status < 500 and answer.status not in RETRIED):
             if credentials.identity_token is not None and answer.status in (400, 401, 403):
                 _, words = server_words(answer)
                 raise _refused(host, realm, credentials, words)
