@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 import subprocess
@@ -9,25 +10,30 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.image.stacks import file, link, make_image
-from tests.registries.content import SETTINGS
+from tests.image.stacks import file, link, make_image, tar
+from tests.oci.samples import FOREIGN
+from tests.registries.content import SETTINGS, WINDOWS, put_blob
 from tests.registries.docker_registry import DockerRegistry
 from tests.registries.watched import Watched, push_index, push_layout, watched
 from wclayer.errors import NotFoundError, UsageError, WclayerError
 from wclayer.image.pulling import PullOptions, PullResult, pull
 from wclayer.image.unpack import UnpackOptions, unpack
 from wclayer.model import LayerItem
-from wclayer.oci import Manifest, Platform, open_image
+from wclayer.oci import Descriptor, Manifest, Platform, open_image
 from wclayer.oci.content.gc import collect, usage
 from wclayer.oci.content.partial import read_front
 from wclayer.oci.content.store import ContentStore
 from wclayer.oci.digests import digest_of
+from wclayer.oci.documents import encode_config, encode_manifest
+from wclayer.oci.mediatypes import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from wclayer.oci.network import Network
+from wclayer.oci.registry import RegistryClient, parse_registry_name
 
 BASE = [file("Files/a", b"a" * 5000), file("Files/b", os.urandom(5_000_000))]
 UPPER: list[LayerItem] = [file("Files/c", os.urandom(200_000)), link("Files/d", "Files/a")]
@@ -294,14 +300,15 @@ def test_killed_at_any_moment_it_leaves_a_store_that_works(
     assert usage(ContentStore(store)).unneeded == 0
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_pull_says_so_and_goes_on_later(
-    number: signal.Signals, remote: Watched, image: tuple[str, Manifest], tmp_path: Path
+    number: signal.Signals, jobs: str, remote: Watched, image: tuple[str, Manifest], tmp_path: Path
 ) -> None:
     name, manifest = image
     layer = manifest.layers[0]
     gate = remote.hold(layer.digest, after=layer.size - 100)
-    process = start(f"{remote.host}/{name}", tmp_path / "store", "--unpack", str(tmp_path / "out"))
+    process = start(f"{remote.host}/{name}", tmp_path / "store", "--unpack", str(tmp_path / "out"), "--jobs", jobs)
     remote.wait_until_held(layer.digest)
     partial = tmp_path / "store" / "ingest" / f"sha256-{layer.digest.hex}"
     deadline = time.monotonic() + DEADLINE
@@ -320,6 +327,67 @@ def test_an_interrupted_pull_says_so_and_goes_on_later(
     options = PullOptions(unpack_to=tmp_path / "out")
     assert pulled(f"{remote.host}/{name}", tmp_path, options).digest == manifest.digest
     assert remote.sent - before <= layer.size // 2 + manifest.layers[1].size + 10_000
+
+
+# ----------------------------------------------------------------------------------------------- what is there already
+
+
+def test_what_is_being_pulled_is_not_collected(remote: Watched, image: tuple[str, Manifest], tmp_path: Path) -> None:
+    name, manifest = image
+    gate = remote.hold(manifest.layers[1].digest)
+    process = start(f"{remote.host}/{name}", tmp_path / "store")
+    store = ContentStore(tmp_path / "store")
+    deadline = time.monotonic() + DEADLINE
+    while store.blob(manifest.layers[0].digest) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    done = collect(store, everything=True)
+    assert (done.blobs, done.partials) == (0, 0)
+    gate.set()
+    out, err = process.communicate(timeout=DEADLINE)
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines()[-1].endswith(str(manifest.digest))
+    assert usage(store).names[0].missing == 0
+
+
+def test_a_layer_that_the_store_has_uncompressed_is_not_fetched(
+    remote: Watched, image: tuple[str, Manifest], tmp_path: Path
+) -> None:
+    name, manifest = image
+    store = ContentStore(tmp_path / "store")
+    with open_image(f"oci:{tmp_path}/pushed:test") as pushed:
+        layer = pushed.layers[0]
+        assert layer.diff_id is not None
+        with layer.stream() as stream:
+            data = b"".join(bytes(slab) for slab in stream)
+            stream.finish()
+        store.put_bytes(data, OCI_LAYER, digest=layer.diff_id)
+    with network(tmp_path) as way:
+        done = unpack(f"{remote.host}/{name}", tmp_path / "out", UnpackOptions(network=way))
+    assert [one.reused for one in done.layers] == [False, False]
+    assert str(manifest.layers[0].digest) not in remote.blob_reads()
+    assert str(manifest.layers[1].digest) in remote.blob_reads()
+
+
+def test_a_foreign_layer_comes_from_its_address(remote: Watched, repository_name: str, tmp_path: Path) -> None:
+    """The registry has the manifest only; what the urls name is another repository."""
+    blob, uncompressed = gzip.compress(tar(BASE), mtime=0), tar(BASE)
+    with RegistryClient(SETTINGS) as client:
+        there = client.repository(parse_registry_name(remote.registry.name(f"{repository_name}-elsewhere:1")))
+        put_blob(there, blob)
+    address = f"http://{remote.host}/v2/{repository_name}-elsewhere/blobs/{digest_of(blob)}"
+    layer = Descriptor(FOREIGN, digest_of(blob), len(blob), urls=(address,))
+    config = encode_config(WINDOWS, [digest_of(uncompressed)])
+    raw = encode_manifest(Descriptor(OCI_CONFIG, digest_of(config), len(config)), [layer])
+    store = ContentStore(tmp_path / "store")
+    store.put_bytes(config, OCI_CONFIG, digest=digest_of(config))
+    store.put_bytes(raw, OCI_MANIFEST, digest=digest_of(raw))
+    name = f"{remote.host}/{repository_name}@{digest_of(raw)}"
+    with Network(replace(SETTINGS, allow_private_urls=True, plain_http=True), tmp_path / "store") as way:
+        done = unpack(name, tmp_path / "out", UnpackOptions(network=way))
+    assert [one.diff_id for one in done.layers] == [digest_of(uncompressed)]
+    paths = [path for method, path in remote.asked if method == "GET" and "/blobs/" in path]
+    assert paths[-1] == address.removeprefix(f"http://{remote.host}")
+    assert any(path.startswith(f"/v2/{repository_name}/blobs/") for path in paths)
 
 
 # ------------------------------------------------------------------------------------------------------------- errors

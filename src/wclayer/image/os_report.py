@@ -1,4 +1,4 @@
-"""All that is known of the Windows in an image, in one value: version, updates, software, age, and what is not known."""
+"""All that is known of the Windows in an image, as one value: version, updates, software, age, and what is missing."""
 
 from __future__ import annotations
 

@@ -198,15 +198,16 @@ class RemoteStore:
 
     def begin(self, layer: Descriptor) -> Arrival:
         """Let a layer come, unless it does already."""
+        arrivals = self.network.arrivals()
 
         def fetch(partial: PartialBlob, advance: Callable[[int], None]) -> None:
             from wclayer.oci.registry import foreign
 
-            parts = self.network.max_downloads if layer.size >= _WORTH_PARTS else 1
+            parts = arrivals.share(layer.size) if layer.size >= _WORTH_PARTS else 1
             # Only what has addresses of its own is looked for anywhere but in the registry.
             foreign.fetch(self.network.client(), self._remote(), layer, partial, parts=parts, advance=advance)
 
-        return self.network.arrivals().begin(layer.digest, layer.size, fetch)
+        return arrivals.begin(layer.digest, layer.size, fetch)
 
     # ------------------------------------------------------------------ the end
 

@@ -1,7 +1,8 @@
-"""A registry that knows Docker's manifests only gets such, and it is said; one that refuses for other reasons does not."""
+"""A registry that knows Docker's manifests only gets such, and it is said; no other refusal leads to that."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -19,13 +20,14 @@ from wclayer.oci.digests import digest_of
 
 
 class Registry:
-    """Keeps blobs and manifests in memory. ``judge`` says with which code a manifest is refused, None when it is not."""
+    """Keeps all in memory. ``judge`` says with which status and code a manifest is refused, None when it is not."""
 
     def __init__(self, judge: Callable[[str], tuple[int, str] | None]) -> None:
         self._judge = judge
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, tuple[str, bytes]] = {}
-        self._session = b""
+        self._numbers = itertools.count()
+        self._sessions: dict[str, bytes] = {}
 
     def __call__(self, asked: Asked) -> Reply:
         path, _, query = asked.path.partition("?")
@@ -35,23 +37,24 @@ class Registry:
         if kind == "manifests":
             return self._manifest(asked, name)
         if name.startswith("uploads/"):
-            return self._upload(asked, query)
+            return self._upload(asked, name, query)
         blob = self.blobs.get(name)
         return Reply(404) if blob is None else Reply(200, blob)
 
-    def _upload(self, asked: Asked, query: str) -> Reply:
+    def _upload(self, asked: Asked, name: str, query: str) -> Reply:
         if asked.method == "POST":
-            self._session = b""
+            name = f"uploads/{next(self._numbers)}"
+            self._sessions[name] = b""
         elif asked.method == "PATCH":
-            self._session += asked.body
+            self._sessions[name] += asked.body
         elif asked.method == "PUT":
-            data = self._session + asked.body
+            data = self._sessions[name] + asked.body
             digest = str(digest_of(data))
             assert digest in query.replace("%3A", ":")
             self.blobs[digest] = data
             return Reply(201, headers={"Docker-Content-Digest": digest})
-        end = max(len(self._session) - 1, 0)
-        return Reply(202, headers={"Location": "/v2/app/blobs/uploads/1", "Range": f"0-{end}"})
+        end = max(len(self._sessions[name]) - 1, 0)
+        return Reply(202, headers={"Location": f"/v2/app/blobs/{name}", "Range": f"0-{end}"})
 
     def _manifest(self, asked: Asked, name: str) -> Reply:
         if asked.method in ("GET", "HEAD"):

@@ -46,8 +46,10 @@ def move(
 ) -> tuple[list[MovedBlob], Mapping[Digest, Digest]]:
     """Do what ``plans`` say. Returns the blobs, each once, and the documents that the destination wrote as others.
 
-    With ``may_retype`` a destination that refuses OCI manifests gets Docker ones. The caller closes ``destination``. Raises NotFoundError for a blob that the source lacks, DigestMismatchError for
-    one that is not what it must be, and whatever the two ends raise; then the destination has no new name.
+    With ``may_retype`` a destination that refuses OCI manifests gets Docker ones. The caller closes ``destination``.
+
+    Raises NotFoundError for a blob that the source lacks, DigestMismatchError for one that is not what it must be, and
+    whatever the two ends raise; then the destination has no new name.
     """
     destination.begin(plans)
     blobs = list({blob.descriptor.digest: blob for plan in plans for blob in plan.blobs}.values())

@@ -21,12 +21,13 @@ def with_docker_types(plan: Plan) -> Plan | None:
     changed: dict[Digest, Descriptor] = {}
     documents = []
     for planned in plan.documents:
-        new: Manifest | Index | None = planned.document
-        if isinstance(new, Index):
-            if new.media_type == OCI_INDEX or any(entry.digest in changed for entry in new.manifests):
-                new = as_docker_list(new, changed)
-        elif new.media_type == OCI_MANIFEST:
-            new = None if planned.config is None else as_docker_manifest(new)
+        old = planned.document
+        new: Manifest | Index | None = old
+        if isinstance(old, Index):
+            if old.media_type == OCI_INDEX or any(entry.digest in changed for entry in old.manifests):
+                new = as_docker_list(old, changed)
+        elif old.media_type == OCI_MANIFEST:
+            new = None if planned.config is None else as_docker_manifest(old)
         if new is None:
             return None
         descriptor = replace(planned.descriptor, media_type=new.media_type, digest=new.digest, size=len(new.raw))

@@ -65,6 +65,12 @@ class Arrivals:
             self._changed.notify()
             return arrival
 
+    def share(self, size: int) -> int:
+        """How many connections a blob of ``size`` bytes gets beside all that are to come: the large ones more."""
+        with self._changed:
+            pending = sum(arrival.size for arrival in self._known.values() if not arrival.is_over)
+        return max(1, self._most * size // max(pending, size, 1))
+
     def interrupt(self) -> None:
         """Stop everything; whoever waits for a blob fails. What has come is kept for the next run."""
         with self._changed:

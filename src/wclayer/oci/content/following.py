@@ -45,6 +45,11 @@ class Arrival:
         self._changed = Condition()
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more will come, one way or the other."""
+        return self._whole or self._error is not None
+
+    @property
     def has_failed(self) -> bool:
         """Whether it will not come."""
         return self._error is not None
