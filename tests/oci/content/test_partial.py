@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -253,6 +254,25 @@ def test_any_order_of_any_pieces_ends_in_the_right_digest(data: st.DataObject) -
                     partial.finish()
         assert path.read_bytes() == whole
         assert [found.name for found in Path(folder).iterdir()] == ["blob"]
+
+
+def test_a_disk_that_fails_while_it_is_written_to_behind_is_not_forgotten(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    def fail(_: int) -> None:
+        asked.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("wclayer.oci.content.writeback._flush", fail)
+    data = content(40 * MEBI)
+    partial = opened(data)
+    partial.write(0, data[: 36 * MEBI])
+    assert asked.wait(60)
+    partial.write(36 * MEBI, data[36 * MEBI :])
+    with pytest.raises(StoreError, match="Input/output error"):
+        partial.finish()
 
 
 def test_discarding_leaves_nothing(tmp_path: Path, opened: Open) -> None:

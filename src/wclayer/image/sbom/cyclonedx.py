@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from cyclonedx.factory.license import LicenseFactory
+from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component as Part
@@ -52,7 +52,9 @@ def cyclonedx_pieces(subject: Subject, inventory: Inventory) -> Iterator[str]:
     yield ' "components": ['
     separator = "\n  "
     for component in inventory:
-        encoded = json.loads(_part(subject, component).as_json(view_=SchemaVersion1Dot6))
+        part = _part(subject, component)
+        # The library's decorators add the method, which types do not show.
+        encoded = json.loads(part.as_json(view_=SchemaVersion1Dot6))  # type: ignore[attr-defined]
         yield f"{separator}{json.dumps(encoded)}"
         separator = ",\n  "
     yield "\n ]\n}\n"
@@ -102,12 +104,20 @@ def _part(subject: Subject, one: Component) -> Part:
         bom_ref=one.ref,
         supplier=OrganizationalEntity(name=one.supplier) if one.supplier else None,
         publisher=one.supplier or None,
-        purl=PackageURL.from_string(one.purl) if one.purl else None,
+        purl=_purl(one.purl),
         cpe=one.cpe or None,
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=one.sha256)] if one.sha256 else None,
         licenses=[licence] if licence is not None else None,
         properties=properties,
     )
+
+
+def _purl(text: str) -> PackageURL | None:
+    """The package URL, None when the name of the package is none that there can be."""
+    try:
+        return PackageURL.from_string(text) if text else None
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=1024)

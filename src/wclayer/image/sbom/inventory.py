@@ -132,8 +132,9 @@ class Inventory:
     def __iter__(self) -> Iterator[Component]:
         rows = self._database.execute("SELECT data FROM component ORDER BY kind, path, name, version, ref")
         for (data,) in rows:
-            *facts, properties = json.loads(data)
-            yield Component(*facts, tuple((name, text) for name, text in properties))
+            kind, name, version, layer, path, supplier, purl, cpe, licence, sha256, properties = json.loads(data)
+            pairs = tuple((key, text) for key, text in properties)
+            yield Component(kind, name, version, layer, path, supplier, purl, cpe, licence, sha256, pairs)
 
 
 def plain_text(text: str) -> str:

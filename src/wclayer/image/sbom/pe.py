@@ -142,6 +142,8 @@ class _Image:
     def _is_signed(self, offset: int, size: int) -> bool:
         if not offset or size < _CERTIFICATE.size or offset + size > self._size:
             return False
+        length: int
+        kind: int
         length, _, kind = _CERTIFICATE.unpack(self._at(offset, _CERTIFICATE.size, "certificate"))
         return _CERTIFICATE.size < length <= size and kind == _PKCS_SIGNED_DATA
 

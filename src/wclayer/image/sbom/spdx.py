@@ -16,27 +16,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from license_expression import ExpressionError, get_spdx_licensing
+from license_expression import ExpressionError, get_spdx_licensing  # type: ignore[import-untyped]
 from spdx_tools.spdx.jsonschema.document_converter import DocumentConverter
 from spdx_tools.spdx.jsonschema.package_converter import PackageConverter
 from spdx_tools.spdx.jsonschema.relationship_converter import RelationshipConverter
-from spdx_tools.spdx.model import (
-    Actor,
-    ActorType,
-    Annotation,
-    AnnotationType,
-    Checksum,
-    ChecksumAlgorithm,
-    CreationInfo,
-    Document,
-    ExternalPackageRef,
-    ExternalPackageRefCategory,
-    Package,
-    PackagePurpose,
-    Relationship,
-    RelationshipType,
-    SpdxNoAssertion,
-)
+from spdx_tools.spdx.model.actor import Actor, ActorType
+from spdx_tools.spdx.model.annotation import Annotation, AnnotationType
+from spdx_tools.spdx.model.checksum import Checksum, ChecksumAlgorithm
+from spdx_tools.spdx.model.document import CreationInfo, Document
+from spdx_tools.spdx.model.package import ExternalPackageRef, ExternalPackageRefCategory, Package, PackagePurpose
+from spdx_tools.spdx.model.relationship import Relationship, RelationshipType
+from spdx_tools.spdx.model.spdx_no_assertion import SpdxNoAssertion
 
 from wclayer.image.sbom.inventory import Component, Inventory, Subject, plain_text
 
@@ -69,7 +59,8 @@ def spdx_pieces(subject: Subject, inventory: Inventory) -> Iterator[str]:
         creator_comment=notes or None,
     )
     document = Document(info)
-    packages, relationships = PackageConverter(), RelationshipConverter()
+    packages = PackageConverter()  # type: ignore[no-untyped-call]
+    relationships = RelationshipConverter()
 
     def package(one: Package, comment: str) -> str:
         document.annotations = [Annotation(one.spdx_id, AnnotationType.OTHER, tool, created, comment)]
@@ -78,7 +69,7 @@ def spdx_pieces(subject: Subject, inventory: Inventory) -> Iterator[str]:
     def relationship(source: str, kind: RelationshipType, target: str) -> str:
         return json.dumps(relationships.convert(Relationship(source, kind, target)))
 
-    head = DocumentConverter().convert(document)
+    head = DocumentConverter().convert(document)  # type: ignore[no-untyped-call]
     yield "{\n"
     for key, value in head.items():
         if key not in ("packages", "relationships", "documentDescribes"):

@@ -21,6 +21,7 @@ from wclayer.errors import DigestMismatchError
 from wclayer.oci.content.extents import Extents
 from wclayer.oci.content.fronthash import FrontHash
 from wclayer.oci.content.journal import Journal, read_journal
+from wclayer.oci.content.writeback import Writeback
 from wclayer.oci.digests import Digest
 from wclayer.oci.sources import store_error
 
@@ -74,6 +75,7 @@ class PartialBlob:
             os.close(self._descriptor)
             raise
         self._hash = FrontHash(path, digest.algorithm)
+        self._writeback = Writeback(self._descriptor, str(path))
         self.front = self._extents.front
         self._hash.grow(self.front)
 
@@ -129,6 +131,7 @@ class PartialBlob:
         try:
             self._write_at(offset, view)
             self._hash.written(offset, view)
+            self._writeback.written(len(view))
         finally:
             with self._lock:
                 self._writing -= 1
@@ -187,10 +190,7 @@ class PartialBlob:
         if actual != self.digest:
             self.reset()
             raise DigestMismatchError(f"the blob has the digest {actual} where {self.digest} was promised")
-        try:
-            os.fsync(self._descriptor)
-        except OSError as error:
-            raise store_error(error, f"cannot write {self.path}") from error
+        self._writeback.finish()
         self._release()
         self._journal.remove()
         self._finished = True
@@ -234,6 +234,7 @@ class PartialBlob:
             while self._writing:  # by a thread that nobody waited for: the file is its own until it is done
                 self._lock.wait()
         self._hash.close()
+        self._writeback.close()
         self._journal.close()
         os.close(self._descriptor)
 
