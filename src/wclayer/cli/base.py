@@ -46,5 +46,5 @@ def command(
         return code
     write_line(f"base: not known: none of the {len(catalog.bases)} images of the catalogue is below it")
     for one in answer.related:
-        write_line(f"shares {answer.shared_layers} layers with: {one.name}  {one.os_version or '-'}")
+        write_line(f"shared layers: {answer.shared_layers}, with {one.name}  {one.os_version or '-'}")
     return code

@@ -47,16 +47,15 @@ def compare_images(
             write_json("wclayer.reg.diff/1", {"changes": [change.as_dict() for change in changes]})
         elif output_format == "reg":
             skipped: list[str] = []
-            text = diff_text(changes, skipped=skipped)
+            text = diff_text(changes, utf16=output is not None, skipped=skipped)
             if output is None:
                 with data_output() as write:
-                    write(text.encode("utf-8", "surrogatepass"))
+                    write(text)
             else:
                 from wclayer.image.whole import new_file
-                from wclayer.regf.text import encode_reg
 
                 with new_file(Path(output)) as file:
-                    write_whole(file)(encode_reg(text))
+                    write_whole(file)(text)
             if skipped and not is_quiet():
                 tell(f"left out, for registry text cannot say it: {len(skipped)} keys or values")
         else:
@@ -129,9 +128,9 @@ def apply_text(file: str, image: str, output: str, output_format: str, **options
 
     Its delta hives hold what is not so already and nothing else; what is deleted becomes a tombstone.
     """
-    from wclayer.regf.text import parse_reg
+    from wclayer.image.registry.changing import parse_sections
 
-    sections = parse_reg(_read(file))
+    sections = parse_sections(_read(file))
     with opened_registry(image, **options) as registry:
         apply_and_tell(
             registry,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,7 @@ from wclayer.cli.progress import make_progress
 
 if TYPE_CHECKING:
     from wclayer.image.registry import ImageRegistry
-    from wclayer.regf.text import RegSection
+    from wclayer.image.registry.changing import RegSections
 
 __all__ = ["apply_and_tell", "opened_registry", "output_option", "registry_options"]
 
@@ -79,7 +79,7 @@ def opened_registry(
 
 def apply_and_tell(
     registry: ImageRegistry,
-    sections: Iterable[RegSection],
+    sections: RegSections,
     output: str,
     *,
     created_by: str,

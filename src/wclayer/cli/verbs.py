@@ -76,9 +76,9 @@ class _Verbs(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=(
         "IMAGE is HOST/NAME:TAG or docker://NAME in a registry, oci:DIR[:TAG], oci-archive:FILE, docker-archive:FILE,"
-        " dir:DIR, a path to any of these or to a layer tar, or - for a layer tar on standard input.\n\nExit codes: 0 ok, 1 a difference was found, 2 usage, 3 not"
-        " found, 4 authentication, 5 network, 6 integrity, 7 unsupported, 8 store or I/O, 130 interrupted,"
-        " 143 terminated."
+        " dir:DIR, a path to any of these or to a layer tar, or - for a layer tar on standard input.\n\nExit codes:"
+        " 0 ok, 1 a difference was found, 2 usage, 3 not found, 4 authentication, 5 network, 6 integrity,"
+        " 7 unsupported, 8 store or I/O, 130 interrupted, 143 terminated."
     ),
 )
 @click.version_option(message=VERSION)

@@ -10,6 +10,7 @@ from wclayer.image.inspecting import inspect
 from wclayer.image.os_age import Age, age_of
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.registry import ImageRegistry
+from wclayer.image.registry.hives_of_view import ViewHives
 from wclayer.image.software import (
     DotNet,
     InternetInformationServices,
@@ -89,12 +90,16 @@ def os_report(
     progress: Progress = NO_PROGRESS,
     now: int | None = None,
 ) -> OsReport:
-    """Look at the image, unpacked image or layer folder ``place``; ``now`` is in FILETIME ticks, None is the clock.
+    """Look at the registry of ``place``; ``now`` is in FILETIME ticks, None is the clock.
+
+    ``place`` is what :meth:`wclayer.image.registry.effective.ImageRegistry.open` takes; what is no image has no
+    configuration to compare with.
 
     Raises what opening the image and reading its hives raise.
     """
-    config = inspect(place, platform=platform, network=network)["config"]
     with ImageRegistry.open(place, platform=platform, network=network, limits=limits, progress=progress) as registry:
+        is_image = isinstance(registry.source, ViewHives)
+        config = inspect(place, platform=platform, network=network)["config"] if is_image else None
         return report_of(registry, config, reference=place, now=now)
 
 

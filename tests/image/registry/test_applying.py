@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from tests.image.registry.windows_images import ENVIRONMENT, UNINSTALL, server_core
+from tests.registries.docker_registry import DockerRegistry
+from tests.registries.watched import push_layout
 from wclayer.errors import NotFoundError, UsageError
+from wclayer.image.copying import copy_image
 from wclayer.image.registry import ImageRegistry
 from wclayer.image.registry.applying import AppliedChange, apply_sections
 from wclayer.image.registry.differences import diff_registries
@@ -17,7 +20,11 @@ from wclayer.image.registry.exporting import export_registry
 from wclayer.image.unpack import unpack
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.image.verifying import verify
-from wclayer.oci import open_image
+from wclayer.ntfs.filetime import to_text
+from wclayer.oci import LayoutWriter, open_image
+from wclayer.oci.mediatypes import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST
+from wclayer.oci.network import Network
+from wclayer.oci.registry.settings import RegistrySettings
 from wclayer.regf import Hive, HiveValue
 from wclayer.regf.text import parse_reg
 
@@ -210,3 +217,62 @@ def test_a_layer_alone_cannot_be_changed(windows: str, unpacked_windows: Path, t
         apply(str(top), CHANGE, f"oci:{tmp_path}:x")
     with pytest.raises(UsageError):
         apply(windows, CHANGE, f"docker-archive:{tmp_path / 'x'}")
+
+
+def test_a_history_gets_one_line_more_and_times_come_from_the_image(sample: str, tmp_path: Path) -> None:
+    made = f"oci:{tmp_path}:made"
+    apply(sample, HEAD + '[HKLM\\SOFTWARE\\New]\r\n"n"=dword:1\r\n', made)
+    (_, before), (_, after) = documents(sample), documents(made)
+    assert after["history"][:-1] == before["history"]
+    assert after["history"][-1] == {"created": before["created"], "created_by": "wclayer reg apply"}
+    with ImageRegistry.open(made) as registry:
+        _, key = registry.require("HKLM/SOFTWARE/New")
+        assert to_text(key.timestamp or 0) == "2022-10-01T00:00:00.0000000Z"
+        _, old = registry.require("HKLM/SOFTWARE/Microsoft/Windows NT/CurrentVersion")
+        assert old.layers == (0, 1, 2)
+
+
+@pytest.mark.parametrize("form", ["docker-archive", "dir", "oci-archive"])
+def test_on_an_image_of_another_form(form: str, base: str, tmp_path: Path) -> None:
+    source = f"{form}:{tmp_path / 'source'}" + ("" if form == "dir" else ":example/app:1")
+    copy_image(base, source)
+    made = f"oci:{tmp_path / 'layout'}:made"
+    done = apply(source, CHANGE, made)
+    check(made)
+    assert verify(made).ok
+    assert documents(made)[1]["rootfs"]["diff_ids"] == [*documents(base)[1]["rootfs"]["diff_ids"], str(done.diff_id)]
+
+
+def test_on_an_image_of_docker_with_its_media_types(base: str, tmp_path: Path) -> None:
+    with open_image(base) as image:
+        assert image.manifest is not None
+        assert image.config is not None
+        manifest = json.loads(image.manifest.raw)
+        layout = LayoutWriter(tmp_path)
+        for layer in image.layers:
+            layout.put_blob(layer.open(), "x")
+        layout.put_bytes(image.config.raw, "x")
+    manifest |= {"mediaType": DOCKER_MANIFEST, "annotations": {"kept": "as it is"}}
+    manifest["config"]["mediaType"] = DOCKER_CONFIG
+    for one in manifest["layers"]:
+        one["mediaType"] = DOCKER_LAYER_GZIP
+    layout.put_manifest(json.dumps(manifest).encode(), name="docker")
+    apply(f"oci:{tmp_path}:docker", CHANGE, f"oci:{tmp_path}:made")
+    check(f"oci:{tmp_path}:made")
+    made, _ = documents(f"oci:{tmp_path}:made")
+    assert made["mediaType"] == DOCKER_MANIFEST
+    assert made["annotations"] == {"kept": "as it is"}
+    assert [one["mediaType"] for one in made["layers"]] == [DOCKER_LAYER_GZIP] * 2
+
+
+def test_on_an_image_in_a_registry(base: str, registry: DockerRegistry, tmp_path: Path) -> None:
+    name = registry.name("image-registry/applied:1")
+    push_layout(base, name)
+    made = f"oci:{tmp_path / 'layout'}:made"
+    with (
+        Network(RegistrySettings(plain_http=True, anonymous=True), tmp_path / "store") as network,
+        ImageRegistry.open(f"docker://{name}", network=network) as opened,
+    ):
+        apply_sections(opened, parse_reg(CHANGE), made, network=network)
+    check(made)
+    assert verify(made).ok

@@ -15,6 +15,7 @@ from wclayer.errors import FormatError, NotFoundError, UsageError, WclayerError
 from wclayer.image.converting import ConvertOptions, convert
 from wclayer.image.registry import HIVES, ImageRegistry
 from wclayer.image.unpacked import UnpackedImage
+from wclayer.model import Entry
 from wclayer.oci.network import Network
 from wclayer.oci.registry.settings import RegistrySettings
 from wclayer.regf import Hive, HiveKey, HiveValue, write_hive
@@ -196,7 +197,7 @@ def test_hives_are_found_however_they_are_spelt(spelling: object, tmp_path: Path
         [
             file(spelling(item.path), b"".join(bytes(piece) for piece in item.data.pieces()))
             for item in layer
-            if item.data
+            if isinstance(item, Entry) and item.data
         ]
         for layer in windows.layers
     ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from cyclonedx.schema import SchemaVersion
@@ -23,8 +24,15 @@ from tests.image.registry.windows_images import (
     server_core,
 )
 from tests.image.sbom.programs import program
+from wclayer.errors import FormatError
 from wclayer.image.sbom import Bill, Component, Inventory, SbomFormat, sbom
+from wclayer.image.sbom.collecting import Collector
 from wclayer.image.unpack import unpack
+from wclayer.image.view import Consume, Found
+from wclayer.model import Stream
+
+if TYPE_CHECKING:
+    from wclayer.image.view import View
 
 TOOL = program({"CompanyName": "Example (GmbH) <x>", "ProductName": "Tool"}, (1, 2, 3, 4), signed=True)
 SYSTEM32 = "Files/Windows/System32"
@@ -48,6 +56,7 @@ def built() -> WindowsBuilder:
     application(windows, "odd", "Odd \ud800 name\n(x)", "1", "Odd (Company) [x@y]")
     windows.commit(
         {
+            "Files/app/large.bin": b"no program" * 300_000,
             "Files/app/tool": TOOL,
             "Files/app/app.deps.json": b'{"libraries": {"Serilog/2.12.0": {"type": "package"}}}',
             "Files/app/node_modules/left-pad/package.json": b'{"name":"left-pad","version":"1.3.0","license":"WTFPL"}',
@@ -187,6 +196,51 @@ def test_an_image_without_a_registry_is_not_assessed_and_says_so(tmp_path: Path)
         assert any("the OS is not assessed" in note for note in found.subject.notes)
         assert found.counts["file"] == 1
         assert "the OS is not assessed" in text(found, "spdx-json")
+
+
+def sparse(size: int, stored: bytes) -> Stream:
+    return Stream(size, lambda _stored: iter((stored,)), ((0, len(stored)),))
+
+
+def test_a_program_that_is_nothing_but_a_hole_is_not_unrolled() -> None:
+    with Inventory() as inventory:
+        collector = Collector(inventory)
+        view = HoleView(sparse(1 << 60, TOOL[:4096]))
+        collector.files(cast("View", view))
+        assert len(inventory) == 0
+        assert collector.notes == (f"C:\\hole.exe: {1 << 60} bytes, {len(TOOL[:4096])} of them stored, are too many",)
+
+
+def test_an_error_of_the_layer_itself_is_not_taken_for_a_bad_program() -> None:
+    def cut_off(_stored: int) -> Iterator[bytes]:
+        yield b"MZ"
+        raise FormatError("the layer ends here", kind="unexpected-eof")
+
+    with Inventory() as inventory, pytest.raises(FormatError, match="the layer ends here"):
+        Collector(inventory).files(cast("View", HoleView(Stream(5000, cut_off))))
+
+
+class HoleView:
+    """A view of one file."""
+
+    def __init__(self, data: Stream) -> None:
+        self.data = data
+
+    def find(self, path: str, *, follow: bool) -> Found:
+        return Found(path, 0, None, ((0, None),))
+
+    def walk(self, _folder: Found) -> Iterator[Found]:
+        yield Found("Files/hole.exe", 0, None)
+
+    def content(self, _found: Found) -> tuple[int, SimpleNamespace]:
+        return 0, SimpleNamespace(id=1, size=self.data.size)
+
+    def number(self, layer: int) -> int:
+        return layer
+
+    def read(self, wanted: Iterable[tuple[Found, Consume]]) -> None:
+        for _, consume in wanted:
+            consume(self.data)
 
 
 def test_an_inventory_gives_components_back_sorted_and_once() -> None:

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 from wclayer.errors import NotFoundError, UsageError, WclayerError
 from wclayer.image.registry.effective import ImageRegistry
 from wclayer.image.registry.hive_files import DELTA_NAMES
 from wclayer.image.registry.key_paths import KeyPath, long_path
 from wclayer.regf import HiveKey, diff, merge, write_hive
-from wclayer.regf.text import RegSection, delta_of
+from wclayer.regf.text import RegSection, delta_of, parse_reg
 
-__all__ = ["delta_hives", "delta_trees"]
+__all__ = ["RegSections", "delta_hives", "delta_trees", "parse_sections"]
+
+RegSections: TypeAlias = list[RegSection]
+"""What registry text says, in its order: keys that are made or changed, and keys that are deleted."""
+
+
+def parse_sections(data: bytes) -> RegSections:
+    """What the registry text ``data`` says, in any of its encodings. Raises FormatError, naming the line."""
+    return parse_reg(data)
 
 
 def delta_trees(registry: ImageRegistry, sections: Iterable[RegSection]) -> dict[str, HiveKey]:

@@ -12,7 +12,7 @@ from wclayer.image.registry.exporting import json_value
 from wclayer.image.registry.key_paths import HIVES, KeyPath, long_path, shown_path
 from wclayer.image.registry.values import data_text, type_name
 from wclayer.regf import HiveValue
-from wclayer.regf.text import RegSection, write_reg
+from wclayer.regf.text import RegSection, encode_reg, write_reg
 
 __all__ = ["RegistryChange", "diff_registries", "diff_text"]
 
@@ -85,12 +85,14 @@ def diff_registries(
             yield RegistryChange(hive, change)
 
 
-def diff_text(changes: Iterable[RegistryChange], *, skipped: list[str] | None = None) -> str:
+def diff_text(changes: Iterable[RegistryChange], *, utf16: bool = True, skipped: list[str] | None = None) -> bytes:
     """Registry text that makes the second registry of the first. Classes and descriptors have no place in it.
 
-    ``skipped`` takes the paths of what cannot be said.
+    It is UTF-16LE with a byte order mark, as regedit has it, or UTF-8 without ``utf16``. ``skipped`` takes the paths of
+    what cannot be said.
     """
-    return write_reg(_sections(changes), skipped=skipped)
+    text = write_reg(_sections(changes), skipped=skipped)
+    return encode_reg(text) if utf16 else text.encode("utf-8", "surrogatepass")
 
 
 def _sections(changes: Iterable[RegistryChange]) -> Iterator[RegSection]:
@@ -98,7 +100,7 @@ def _sections(changes: Iterable[RegistryChange]) -> Iterator[RegSection]:
     section: RegSection | None = None
     for one in changes:
         change, path = one.change, one.path
-        if gone is not None and gone.hive == path.hive and f"{path.path}\\".startswith(f"{gone.path}\\"):
+        if gone is not None and gone.hive == path.hive and _is_within(path.path, gone.path):
             continue
         if change.kind == "key" and change.action == "removed":
             if section is not None:
@@ -118,6 +120,10 @@ def _sections(changes: Iterable[RegistryChange]) -> Iterator[RegSection]:
             section.values.append(value)
     if section is not None:
         yield section
+
+
+def _is_within(path: str, top: str) -> bool:
+    return not top or f"{path}\\".startswith(f"{top}\\")
 
 
 def _shown(side: HiveValue | str | bytes | None) -> object:

@@ -87,8 +87,10 @@ class ViewHives:
 
     def close(self) -> None:
         """Close the view."""
-        self._held.close()
-        self.view.close()
+        try:
+            self._held.close()
+        finally:
+            self.view.close()
 
     def _found(self, number: int, path: str) -> Found | None:
         layer = len(self.view.layers) - 1 - number

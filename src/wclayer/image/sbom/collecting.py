@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wclayer.errors import NotFoundError, WclayerError
+from wclayer.errors import FormatError, NotFoundError, StoreError, WclayerError
 from wclayer.image.paths import VOLUME, windows_path
 from wclayer.image.sbom.inventory import Component, Inventory, Kind
 from wclayer.image.sbom.manifests import MAX_MANIFEST, manifest_reader, read_manifest
@@ -39,6 +39,8 @@ _CPE_PRODUCTS = {
 _CPE_ARCHITECTURES = {"amd64": "x64", "arm64": "arm64", "386": "x86"}
 _SMALLEST = 64  # bytes, the header of a program
 _IN_MEMORY = 8 << 20
+_LARGEST = 1 << 30  # bytes, of a program
+_HOLES = 8  # a program is at most so many times as large as what is stored of it
 _NOTES = 100
 
 
@@ -143,8 +145,9 @@ class Collector:
         if data.size > MAX_MANIFEST:
             self.note(f"{windows_path(path)}: {data.size} bytes are too many for a manifest")
             return
+        raw = b"".join(data.pieces())
         try:
-            packages = read_manifest(path, b"".join(data.pieces()))
+            packages = read_manifest(path, raw)
         except WclayerError as error:
             self.note(f"{windows_path(path)}: {error.message}")
             return
@@ -172,17 +175,24 @@ class Collector:
                 break
         if head[:2] != b"MZ":
             return
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
-            digest = hashlib.sha256(head)
-            file.write(head)
-            for piece in pieces:
-                digest.update(piece)
-                file.write(piece)
-            try:
+        if data.size > min(_LARGEST, max(_IN_MEMORY, _HOLES * data.stored)):
+            self.note(f"{windows_path(path)}: {data.size} bytes, {data.stored} of them stored, are too many")
+            return
+        digest = hashlib.sha256(head)
+        try:
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY) as file:
+                file.write(head)
+                for piece in pieces:
+                    digest.update(piece)
+                    file.write(piece)
                 facts = read_pe(file, data.size)
-            except WclayerError as error:
-                self.note(f"{windows_path(path)}: {error.message}")
-                return
+        except FormatError as error:
+            if error.kind != "pe":
+                raise
+            self.note(f"{windows_path(path)}: {error.message}")
+            return
+        except OSError as error:
+            raise StoreError(f"cannot keep a program in the temporary folder: {error.strerror}") from error
         if facts is None:
             return
         self.programs += 1

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from wclayer.errors import StoreError
+
 __all__ = ["KINDS", "Component", "Inventory", "Kind", "Subject", "plain_text"]
 
 Kind = Literal["os", "update", "software", "framework", "package", "file"]
@@ -105,7 +107,7 @@ class Inventory:
         self.close()
 
     def add(self, component: Component) -> None:
-        """Keep a component; its texts are made :func:`plain_text`."""
+        """Keep a component; its texts are made :func:`plain_text`. StoreError when there is no room for it."""
         one = _plain(component)
         data = json.dumps(
             [
@@ -123,8 +125,11 @@ class Inventory:
             ]
         )
         row = (one.ref, KINDS.index(one.kind), one.path, one.name, one.version, data)
-        if self._database.execute("INSERT OR IGNORE INTO component VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
-            self.counts[one.kind] += 1
+        try:
+            added = self._database.execute("INSERT OR IGNORE INTO component VALUES (?, ?, ?, ?, ?, ?)", row).rowcount
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot keep components in the temporary folder: {error}") from error
+        self.counts[one.kind] += added
 
     def __len__(self) -> int:
         return sum(self.counts.values())

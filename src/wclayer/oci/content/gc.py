@@ -28,7 +28,7 @@ PARTIAL_AGE = 7 * 86400
 """Seconds that a blob may wait for somebody to go on fetching it."""
 
 _TEMPORARY_AGE = 86400
-_TEMPORARY = re.compile(r"\.wclayer-[0-9a-f]+", re.ASCII)
+_TEMPORARY = re.compile(r"\.wclayer-[0-9a-f-]+", re.ASCII)
 _PARTIAL = re.compile(r"(sha256|sha512)-([0-9a-f]+)(\.[a-z]+)?", re.ASCII)
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -204,8 +205,8 @@ class ContentStore:
         return self._made
 
     def _mark(self) -> None:
-        # Another process may do the same at the same time; the content is the same, and a rename replaces it whole.
-        temporary = self.folder / f"{_TEMPORARY}{os.getpid()}"
+        # Others may do the same at the same time; the content is the same, and a rename replaces it whole.
+        temporary = self.folder / f"{_TEMPORARY}{os.getpid()}-{threading.get_ident()}"
         try:
             temporary.write_bytes(encode_json({"schema": _SCHEMA}) + b"\n")
             temporary.replace(self.folder / MARKER)

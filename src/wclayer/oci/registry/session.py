@@ -220,6 +220,8 @@ class Session:
             answer = self._redirects.follow(secure, request.method, self._url(secure, request), headers, request)
         except ConnectionBroken as broken:
             if "certificate" in broken.message or (isinstance(plain, Answer) and request.method != "HEAD"):
+                if isinstance(plain, Answer):
+                    plain.close()
                 raise
             if isinstance(plain, Answer):
                 return plain
