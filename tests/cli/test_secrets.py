@@ -125,6 +125,7 @@ def calls(image: str, place: Path) -> dict[str, list[list[str]]]:
         "convert": [[image, f"oci:{place / 'out' / 'converted'}:v1"]],
         "copy": [[image, f"{repository}-copy:v1"], [image, f"oci:{place / 'out' / 'copied'}:v1"]],
         "digest": [[image]],
+        "env": [["ls", image]],
         "extract": [[image, "f.txt", "-o", str(place / "out" / "extracted")]],
         "index": [
             ["ls", image],
@@ -140,6 +141,7 @@ def calls(image: str, place: Path) -> dict[str, list[list[str]]]:
         "pull": [[image], [image, "--unpack", str(place / "out" / "pulled")]],
         "push": [[local, f"{repository}-push:v1"]],
         "recompress": [[image, f"oci:{place / 'out' / 'smaller'}:v1", "--zstd"]],
+        "reg": [["ls", image], ["diff", image, image]],
         "stat": [[image, "f.txt"]],
         "tags": [[image]],
         "unpack": [[image, str(place / "out" / "unpacked")]],

@@ -276,3 +276,25 @@ def test_on_an_image_in_a_registry(base: str, registry: DockerRegistry, tmp_path
         apply_sections(opened, parse_reg(CHANGE), made, network=network)
     check(made)
     assert verify(made).ok
+
+
+def test_a_foreign_layer_that_is_not_here_stays_where_it_is(base: str, tmp_path: Path) -> None:
+    with open_image(base) as image:
+        assert image.manifest is not None
+        assert image.config is not None
+        manifest = json.loads(image.manifest.raw)
+        source = LayoutWriter(tmp_path / "source")
+        source.put_bytes(image.config.raw, "x")
+        source.put_blob(image.layers[0].open(), "x")
+        manifest["layers"][0] |= {
+            "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+            "urls": ["https://example.invalid/layer"],
+        }
+        source.put_manifest(json.dumps(manifest).encode(), name="foreign")
+    with ImageRegistry.open(f"oci:{tmp_path / 'source'}:foreign") as registry:
+        registry.load(["SOFTWARE", "SYSTEM"])
+        (tmp_path / "source" / "blobs" / "sha256" / image.layers[0].descriptor.digest.hex).unlink()  # type: ignore[union-attr]
+        done = apply_sections(registry, parse_reg(CHANGE), f"oci:{tmp_path / 'made'}:x")
+    made, _ = documents(f"oci:{tmp_path / 'made'}:x")
+    assert made["layers"][0] == manifest["layers"][0]
+    assert any("foreign layer" in note for note in done.notes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.oci.registry.test_answers import DIGEST, MANIFEST
@@ -21,7 +21,7 @@ NAMES = (
     "OCI-Subject", "Retry-After", "Transfer-Encoding", "WWW-Authenticate", " folded", "",
 )  # fmt: skip
 VALUES = (
-    "", "0", "5", "-1", "+5", "5_0", "0x10", "5, 6", "9" * 30, "chunked", "close", "gzip", "a" * 5000, "\xff\xfe\x00",
+    "", "0", "5", "-1", "+5", "5_0", "0x10", "9" * 30, "chunked", "close", "gzip", "a" * 5000, "\xff\xfe\x00",
     str(DIGEST), f"sha256:{'0' * 64}", OCI_INDEX, "//", "?", "http://[::1", "http://127.0.0.1:1/x", "data:x",
     "http://127.0.0.1:99999/", "http://a b/", "Basic", "Bearer", 'Bearer realm="http://127.0.0.1:1/t"',
     "</x>; rel=next", "Sun, 06 Nov 9999999 08:49:37 GMT",
@@ -42,15 +42,16 @@ def replies(draw: st.DrawFn) -> bytes:
     return whole[: draw(st.integers(0, len(whole)))] if draw(st.integers(0, 4)) == 0 else whole
 
 
+@settings(max_examples=30)
 @given(st.lists(replies(), min_size=1, max_size=3))
 def test_any_answer_ends_well(raw: list[bytes]) -> None:
     count = iter(range(10_000))
-    settings = replace(
+    quick = replace(
         SETTINGS, retries=1, retry_delay=0, read_timeout=5, username="anna", password=Secret("s3cret"), plain_http=True
     )
     with (
         serve(lambda _: Reply(raw=raw[next(count) % len(raw)])) as server,
-        RegistryClient(settings) as client,
+        RegistryClient(quick) as client,
     ):
         there = client.repository(parse_registry_name(f"{server.host}/a:one"))
         checks: list[Callable[[], bool]] = [

@@ -14,6 +14,7 @@ from wclayer.errors import NotFoundError, UsageError, WclayerError
 from wclayer.image.registry.effective import ImageRegistry
 from wclayer.image.registry.hive_files import DELTA_NAMES
 from wclayer.image.registry.key_paths import KeyPath, long_path
+from wclayer.ntfs.names import fold
 from wclayer.regf import HiveKey, diff, merge, write_hive
 from wclayer.regf.text import RegSection, delta_of, parse_reg
 
@@ -39,7 +40,7 @@ def delta_trees(registry: ImageRegistry, sections: Iterable[RegSection]) -> dict
         place = registry.path(section.path)
         if not place.hive:
             raise UsageError(f"{section.path!r} is no key of a hive", hint="name one: HKEY_LOCAL_MACHINE\\SOFTWARE\\…")
-        by_hive.setdefault(place.hive, []).append(replace(section, path=long_path(place)))
+        by_hive.setdefault(place.hive, []).append(_as_spelt(registry, place, section))
     deltas = {}
     for hive, wanted in by_hive.items():
         before = registry.tree(KeyPath(hive, ""))
@@ -57,6 +58,14 @@ def delta_trees(registry: ImageRegistry, sections: Iterable[RegSection]) -> dict
         if delta.subkeys or delta.values:
             deltas[hive] = delta
     return deltas
+
+
+def _as_spelt(registry: ImageRegistry, place: KeyPath, section: RegSection) -> RegSection:
+    """``section`` with its path in full, and its values spelt as they are: setting a value never renames it."""
+    key = registry.key(place) if section.values else None
+    known = {fold(value.name): value.name for value in key.values} if key is not None else {}
+    values = [replace(value, name=known.get(fold(value.name), value.name)) for value in section.values]
+    return RegSection(long_path(place), section.deleted, values)
 
 
 def delta_hives(trees: Mapping[str, HiveKey], timestamp: int) -> dict[str, bytes]:

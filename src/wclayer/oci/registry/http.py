@@ -7,12 +7,14 @@ equal routes share their connections, also from several threads.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from email.errors import MissingHeaderBodySeparatorDefect
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -145,6 +147,7 @@ class HttpTransport:
         timeout = Timeout(
             connect=route.connect_timeout or self.settings.connect_timeout, read=self.settings.read_timeout
         )
+        _sending.now = True
         try:
             response = manager.urlopen(
                 method,
@@ -164,10 +167,11 @@ class HttpTransport:
             self._trace([f"< {broken.message}"])
             raise broken from error
         finally:
+            _sending.now = False
             if source:
                 source.close()
         answer = Answer(response, url, method=method)
-        if not response.headers and response.version > 10:  # it broke off there, which http.client does not notice
+        if _is_cut(response):
             answer.close()
             raise ConnectionBroken(f"{place}: {BROKEN_OFF}", transient=True, is_garbled=True)
         self._trace([f"< {answer.status} {place}", *header_lines(response.headers.items(), "<")])
@@ -207,6 +211,30 @@ class HttpTransport:
                 context = make_context(route.tls) if secure else None
                 manager = self._managers[route, proxy, secure] = _make_manager(context, route, proxy)
             return manager
+
+
+def _is_cut(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether an answer broke off in its headers, which http.client takes for their end."""
+    if not response.headers:
+        return response.version > 10
+    # The answer as http.client made it; without it, a digest or a parser will notice.
+    original = getattr(response, "_original_response", None)
+    defects = getattr(getattr(original, "msg", None), "defects", ())
+    return any(isinstance(defect, MissingHeaderBodySeparatorDefect) for defect in defects)
+
+
+class _Hidden(logging.Filter):
+    """Hides in urllib3's log what may open a door, in the lines about our requests: it writes whole addresses."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if getattr(_sending, "now", False) and isinstance(record.args, tuple):
+            record.args = tuple(shown_url(one) if isinstance(one, str) and "?" in one else one for one in record.args)
+        return True
+
+
+_sending = threading.local()
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_Hidden())
 
 
 def _make_manager(context: ssl.SSLContext | None, route: Route, proxy: str | None) -> urllib3.PoolManager:
