@@ -156,11 +156,25 @@ values = st.builds(HiveValue, plain_names | st.just(""), st.integers(0, 2**32 - 
 @settings(deadline=None)
 @given(
     st.lists(
-        st.builds(RegSection, plain_names, st.just(False), st.lists(values | st.builds(HiveValue.deleted, plain_names)))
+        st.builds(
+            RegSection,
+            plain_names.map(lambda name: f"K\\{name}"),
+            st.just(False),
+            st.lists(values | st.builds(HiveValue.deleted, plain_names)),
+        )
     )
 )
 def test_any_section_survives(sections: list[RegSection]) -> None:
     assert parse_reg(encode_reg(write_reg(sections))) == sections
+
+
+@pytest.mark.parametrize("path", ["", "-", "-HKEY_LOCAL_MACHINE", "K\0"])
+def test_a_path_that_means_something_else_is_refused_or_listed(path: str) -> None:
+    with pytest.raises(UnsupportedError):
+        write_reg([RegSection(path)])
+    skipped: list[str] = []
+    assert parse_reg(write_reg([RegSection(path), RegSection("K")], skipped=skipped)) == [RegSection("K")]
+    assert len(skipped) == 1
 
 
 def test_lines_are_no_longer_than_those_of_regedit() -> None:

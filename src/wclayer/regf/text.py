@@ -70,8 +70,8 @@ def parse_reg(data: bytes | str) -> list[RegSection]:
 def write_reg(sections: Iterable[RegSection], *, skipped: list[str] | None = None) -> str:
     """The text of a ``.reg`` file, with CRLF line ends, as regedit writes it; :func:`encode_reg` makes its bytes.
 
-    A key whose name holds a NUL or a line end, and a value whose name holds a NUL, cannot be written: they are put in
-    the list ``skipped``, or, without one, raise UnsupportedError.
+    A key whose path is empty, begins with a hyphen, or holds a NUL or a line end, and a value whose name holds a NUL,
+    cannot be written: they are put in the list ``skipped``, or, without one, raise UnsupportedError.
     """
     lines = [_HEADER, ""]
     for section in sections:

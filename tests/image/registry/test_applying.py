@@ -12,6 +12,7 @@ from tests.image.registry.windows_images import ENVIRONMENT, UNINSTALL, server_c
 from tests.registries.docker_registry import DockerRegistry
 from tests.registries.watched import push_layout
 from wclayer.errors import NotFoundError, UsageError
+from wclayer.image.converting import ConvertOptions, convert
 from wclayer.image.copying import copy_image
 from wclayer.image.registry import ImageRegistry
 from wclayer.image.registry.applying import AppliedChange, apply_sections
@@ -298,3 +299,20 @@ def test_a_foreign_layer_that_is_not_here_stays_where_it_is(base: str, tmp_path:
     made, _ = documents(f"oci:{tmp_path / 'made'}:x")
     assert made["layers"][0] == manifest["layers"][0]
     assert any("foreign layer" in note for note in done.notes)
+
+
+def test_a_layer_tar_becomes_an_image_of_two_layers(base: str, tmp_path: Path) -> None:
+    convert(base, str(tmp_path / "base.tar"), ConvertOptions())
+    apply(str(tmp_path / "base.tar"), CHANGE, f"oci:{tmp_path / 'layout'}:made")
+    check(f"oci:{tmp_path / 'layout'}:made")
+    assert len(documents(f"oci:{tmp_path / 'layout'}:made")[1]["rootfs"]["diff_ids"]) == 2
+
+
+def test_a_destination_is_looked_at_before_anything_is_read(base: str, tmp_path: Path) -> None:
+    with ImageRegistry.open(base) as registry:
+        for destination in ("docker://example.invalid/x:y", f"dir:{tmp_path / 'x'}", f"plain:{tmp_path / 'x'}"):
+            with pytest.raises(UsageError):
+                apply_sections(registry, parse_reg(CHANGE), destination)
+        registry.reference = "-"
+        with pytest.raises(UsageError, match="only once"):
+            apply_sections(registry, parse_reg(CHANGE), f"oci:{tmp_path}:x")

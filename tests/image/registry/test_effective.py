@@ -11,9 +11,10 @@ from tests.image.registry.windows_images import CONFIG, UNINSTALL, VERSION, Wind
 from tests.image.stacks import file, folders, make_image
 from tests.registries.docker_registry import DockerRegistry
 from tests.registries.watched import push_layout
-from wclayer.errors import FormatError, NotFoundError, UsageError, WclayerError
+from wclayer.errors import FormatError, IntegrityError, NotFoundError, UsageError, WclayerError
 from wclayer.image.converting import ConvertOptions, convert
 from wclayer.image.registry import HIVES, ImageRegistry
+from wclayer.image.unpack import unpack
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import Entry
 from wclayer.oci.network import Network
@@ -257,3 +258,61 @@ def test_an_error_names_the_image(windows: str) -> None:
     with pytest.raises(WclayerError) as caught, ImageRegistry.open(windows) as registry:
         registry.require("HKLM/SOFTWARE/Nothing")
     assert caught.value.image == windows
+
+
+def test_of_a_transport_folder(unpacked_windows: Path, tmp_path: Path) -> None:
+    _, middle, _ = UnpackedImage.load(unpacked_windows).layers
+    convert(str(middle), f"transport:{tmp_path / 'layer'}", ConvertOptions())
+    with ImageRegistry.open(f"transport:{tmp_path / 'layer'}") as registry:
+        assert registry.is_delta("SOFTWARE")
+        assert number(registry, CURRENT, "UBR") == 2322
+    with pytest.raises(UsageError, match="one layer"):
+        ImageRegistry.open(f"transport:{tmp_path / 'layer'}", layer=1)
+    with pytest.raises(NotFoundError):
+        ImageRegistry.open(f"transport:{tmp_path / 'nothing'}")
+
+
+def test_a_link_in_a_folder_is_no_hive(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(write_hive(HiveKey("ROOT"), name="x"))
+    (tmp_path / "layer" / "Hives").mkdir(parents=True)
+    (tmp_path / "layer" / "hives").mkdir()
+    (tmp_path / "layer" / "Hives" / "Software_Delta").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "layer" / "Hives" / "SAM_DELTA").write_bytes(b"")
+    with ImageRegistry.open(str(tmp_path / "layer")) as registry:
+        assert registry.hives == ("SAM",)
+        with pytest.raises(FormatError, match="0 bytes"):
+            registry.root("SAM")
+
+
+def test_a_hive_whose_file_changed_since_is_an_error(windows: str, tmp_path: Path) -> None:
+    unpack(windows, tmp_path / "out")
+    top, *_ = UnpackedImage.load(tmp_path / "out").layers
+    path = top / "Hives" / "Software_Delta"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes() + b"more")
+    with pytest.raises(IntegrityError) as caught, ImageRegistry.open(str(tmp_path / "out")) as registry:
+        registry.key(CURRENT)
+    assert caught.value.path == "Hives/Software_Delta"
+
+
+def test_a_root_that_is_deleted_is_an_error(tmp_path: Path) -> None:
+    windows = server_core()
+    gone = bytearray(write_hive(HiveKey("ROOT"), name="x", delta=True))
+    gone[gone.index(b"nk") + 13] = 1
+    upper = [*folders("Hives"), file("Hives/Sam_Delta", bytes(gone))]
+    with (
+        pytest.raises(FormatError) as caught,
+        ImageRegistry.open(make_image(tmp_path, windows.layers[0], upper)) as one,
+    ):
+        one.key("HKLM/SAM/x")
+    assert "SAM" in str(caught.value)
+    assert caught.value.image is not None
+
+
+def test_logs_in_the_blob_of_a_layer_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    from tests.regf.test_logs import DIRTY
+
+    items = [*folders("Hives"), file("Hives/System_Base", DIRTY), file("Hives/System_Base.LOG2", b"x" * 2000)]
+    with ImageRegistry.open(make_image(tmp_path, items)) as registry:
+        assert registry.root("SYSTEM") is not None
+        assert any("without its logs" in note for note in registry.notes)

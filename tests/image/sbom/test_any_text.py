@@ -24,7 +24,23 @@ TEXTS = st.one_of(
     st.text(max_size=30),
     st.text(st.characters(min_codepoint=0xD7F0, max_codepoint=0xE010), max_size=5),
     st.sampled_from(["", " ", "(", "a (b)", "a (b@c)", "Tool: x", "NOASSERTION", "NONE", "MIT OR", "GPL-2.0 WITH x"]),
-    st.sampled_from(["MIT", "MIT AND Apache-2.0", "mit", "LicenseRef-x", "\ud800", "a\nb", "%", "../x", "a//b", "."]),
+    st.sampled_from(
+        [
+            "MIT",
+            "MIT AND Apache-2.0",
+            "mit",
+            "LicenseRef-x",
+            "()",
+            "MIT OR OR MIT",
+            "((((",
+            "\ud800",
+            "a\nb",
+            "%",
+            "../x",
+            "a//b",
+            ".",
+        ]
+    ),
 )
 PROPERTIES = st.lists(st.tuples(st.sampled_from(["a", "b"]), TEXTS), max_size=3).map(tuple)
 COMPONENTS = st.builds(

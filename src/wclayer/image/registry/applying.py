@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from wclayer.errors import FormatError, UsageError
+from wclayer.errors import FormatError, UnsupportedError, UsageError
 from wclayer.formats.folder import read_layer_chain
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.image.chain import is_layer_folder, with_ancestors
@@ -18,7 +18,7 @@ from wclayer.image.importing import import_layer
 from wclayer.image.layer_places import parse_place
 from wclayer.image.registry.changing import delta_hives, delta_trees
 from wclayer.image.registry.effective import ImageRegistry
-from wclayer.image.registry.extending import extend_image
+from wclayer.image.registry.extending import extend_image, require_layout
 from wclayer.image.registry.layer_items import registry_layer_items
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import copy_layer
@@ -57,7 +57,7 @@ def image_config(place: str, *, platform: str | None = None, network: Network | 
         return None
     try:
         return ImageConfig.parse(config_of(place, platform=platform, network=network).raw)
-    except UsageError:  # a bare layer tar
+    except UnsupportedError:  # a bare layer tar
         return None
 
 
@@ -81,6 +81,9 @@ def apply_sections(
     place = parse_place(destination, writing=True)
     if place.kind not in ("image", "tar", "layer"):
         raise UsageError(f"{destination}: a layer is written to oci:DIR:TAG, a tar or a layer folder")
+    if place.kind == "image":
+        require_layout(destination)
+        _require_whole(registry.reference)
     trees = delta_trees(registry, sections)
     config = image_config(registry.reference, platform=platform, network=network)
     created, timestamp = _time(config)
@@ -95,7 +98,6 @@ def apply_sections(
         return AppliedChange(destination, hives, _to_tar(destination, write))
     if place.kind == "layer":
         return AppliedChange(destination, hives, _to_folder(registry.reference, place.path, write))
-    _require_whole(registry.reference)
     done = extend_image(
         registry.reference,
         destination,
@@ -145,6 +147,8 @@ def _to_folder(reference: str, folder: Path, write: Callable[[_Write], None]) ->
 
 
 def _require_whole(reference: str) -> None:
+    if reference == "-":
+        raise UsageError("standard input can be read only once", hint="keep the image in a file first")
     named = parse_place(reference)
     if named.kind == "layer" and is_layer_folder(named.path) and read_layer_chain(named.path):
         raise UsageError(

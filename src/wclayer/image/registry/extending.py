@@ -34,8 +34,9 @@ from wclayer.oci.image import image_from
 from wclayer.oci.layout_writer import LayerSink
 from wclayer.oci.mediatypes import DOCKER_LAYER_GZIP, DOCKER_MANIFEST
 from wclayer.oci.network import Network
+from wclayer.oci.references import Reference
 
-__all__ = ["ExtendedImage", "extend_image", "opened_image"]
+__all__ = ["ExtendedImage", "extend_image", "opened_image", "require_layout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,14 @@ def opened_image(
         source.close()
 
 
+def require_layout(destination: str) -> Reference:
+    """The OCI layout that ``destination`` names, and the tag in it. Raises UsageError for anything else."""
+    place = parse_reference(destination)
+    if place.transport != "oci" or place.digest is not None:
+        raise UsageError(f"an image can be written to an OCI layout, not to {destination}", hint="write oci:DIR:TAG")
+    return place
+
+
 def extend_image(
     text: str,
     destination: str,
@@ -82,9 +91,7 @@ def extend_image(
     and ``created_by`` go into its line of history. The two may be the same layout. Raises UsageError for another
     destination, UnsupportedError for what has no manifest, and what reading and writing raises.
     """
-    place = parse_reference(destination)
-    if place.transport != "oci" or place.digest is not None:
-        raise UsageError(f"an image can be written to an OCI layout, not to {destination}", hint="write oci:DIR:TAG")
+    place = require_layout(destination)
     with opened_image(text, platform=platform, limits=limits, network=network) as (image, notes):
         if image.manifest is None or image.config is None:
             raise UnsupportedError(f"{text} has no manifest that a layer could be added to")

@@ -21,12 +21,13 @@ from cyclonedx.model.bom import Bom, BomMetaData
 from cyclonedx.model.component import Component as Part
 from cyclonedx.model.component import ComponentType
 from cyclonedx.model.contact import OrganizationalEntity
+from cyclonedx.model.license import DisjunctiveLicense
 from cyclonedx.model.tool import ToolRepository
 from cyclonedx.output.json import JsonV1Dot6
 from cyclonedx.schema.schema import SchemaVersion1Dot6
 from packageurl import PackageURL
 
-from wclayer.image.sbom.inventory import Component, Inventory, Subject, plain_text
+from wclayer.image.sbom.inventory import Component, Inventory, Subject, is_license_expression, plain_text
 
 if TYPE_CHECKING:
     from cyclonedx.model.license import License
@@ -122,4 +123,6 @@ def _purl(text: str) -> PackageURL | None:
 
 @lru_cache(maxsize=1024)
 def _license(text: str) -> License:
+    if not is_license_expression(text):
+        return DisjunctiveLicense(name=text)
     return LicenseFactory().make_from_string(text)

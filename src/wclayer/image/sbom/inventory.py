@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Final, Literal, Self
 
 from wclayer.errors import StoreError
 
-__all__ = ["KINDS", "Component", "Inventory", "Kind", "Subject", "plain_text"]
+__all__ = ["KINDS", "Component", "Inventory", "Kind", "Subject", "is_license_expression", "plain_text"]
 
 Kind = Literal["os", "update", "software", "framework", "package", "file"]
 
@@ -25,6 +26,7 @@ KINDS: Final[tuple[Kind, ...]] = ("os", "update", "software", "framework", "pack
 """The kinds in the order in which a bill lists them."""
 
 _MAX_TEXT: Final = 4096
+_LICENSES = re.compile(r"[A-Z0-9][A-Z0-9.+-]*(?: (?:AND|OR|WITH) [A-Z0-9][A-Z0-9.+-]*){0,20}", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,14 @@ class Inventory:
             kind, name, version, layer, path, supplier, purl, cpe, licence, sha256, properties = json.loads(data)
             pairs = tuple((key, text) for key, text in properties)
             yield Component(kind, name, version, layer, path, supplier, purl, cpe, licence, sha256, pairs)
+
+
+def is_license_expression(text: str) -> bool:
+    """Whether ``text`` looks like an SPDX licence expression without parentheses.
+
+    Only such ones are given to the parsers of licences, which do not expect hostile text.
+    """
+    return _LICENSES.fullmatch(text) is not None
 
 
 def plain_text(text: str) -> str:

@@ -28,7 +28,7 @@ from spdx_tools.spdx.model.package import ExternalPackageRef, ExternalPackageRef
 from spdx_tools.spdx.model.relationship import Relationship, RelationshipType
 from spdx_tools.spdx.model.spdx_no_assertion import SpdxNoAssertion
 
-from wclayer.image.sbom.inventory import Component, Inventory, Subject, plain_text
+from wclayer.image.sbom.inventory import Component, Inventory, Subject, is_license_expression, plain_text
 
 __all__ = ["spdx_pieces"]
 
@@ -40,6 +40,8 @@ _PURPOSES = {
     "package": PackagePurpose.LIBRARY,
     "file": PackagePurpose.FILE,
 }
+# What stands in parentheses after the name of a supplier is read as its address.
+_BRACKETS = str.maketrans("()", "[]")
 _ROOT = "SPDXRef-image"
 _DOCUMENT = "SPDXRef-DOCUMENT"
 
@@ -114,7 +116,7 @@ def _package(one: Component) -> Package:
         download_location=SpdxNoAssertion(),
         version=one.version or None,
         file_name=f"./{one.path}" if one.path else None,
-        supplier=Actor(ActorType.ORGANIZATION, one.supplier) if one.supplier else None,
+        supplier=Actor(ActorType.ORGANIZATION, one.supplier.translate(_BRACKETS)) if one.supplier else None,
         files_analyzed=False,
         checksums=[Checksum(ChecksumAlgorithm.SHA256, one.sha256)] if one.sha256 else None,
         license_declared=declared,
@@ -132,7 +134,9 @@ def _known(package: dict[str, Any]) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _license(text: str) -> Any:
     """The expression, None when it is none of known licences."""
+    if not is_license_expression(text):
+        return None
     try:
         return get_spdx_licensing().parse(text, validate=True)
-    except (ExpressionError, ValueError, TypeError, AttributeError):
+    except ExpressionError:
         return None
