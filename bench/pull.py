@@ -172,6 +172,7 @@ def main() -> int:
     out = OUT if options.shrink == 1 else OUT / "trial"
     out.mkdir(parents=True, exist_ok=True)
     missed = []
+    spent: dict[str, float] = {}
     with scratch_folder() as scratch, start_registry(scratch / "registry") as registry:
         for sample in _samples(options.shrink):
             if options.images and sample.name not in options.images:
@@ -184,7 +185,12 @@ def main() -> int:
             document = result.to_json()
             (out / f"{result.suite}.json").write_text(json.dumps(document, indent=1) + "\n")
             print(f"\n## {result.title}\n\n{_table(result)}", flush=True)
+            for one in result.rows:
+                spent[one["name"]] = spent.get(one["name"], 0.0) + one["median"]
             missed += [f"{sample.name}: {target.what}" for target in result.targets if target.reached is False]
+    for name, seconds in spent.items():
+        times = seconds / spent.get("skopeo copy", seconds)
+        print(f"\nall images together, {name}: {seconds:.2f} s, {times:.2f} × skopeo")
     if missed:
         print(f"\nnot reached: {'; '.join(missed)}", file=sys.stderr)
     return 1 if missed and options.check else 0

@@ -31,6 +31,7 @@ from tests.registries.token_server import IDENTITY_TOKEN
 from wclayer.cli.network_options import NetworkOption
 from wclayer.cli.output import tell
 from wclayer.cli.verbs import VERBS, cli
+from wclayer.image.base_images import Catalog, known_bases
 from wclayer.oci import Descriptor
 from wclayer.oci.documents import encode_index
 from wclayer.oci.mediatypes import OCI_INDEX, OCI_MANIFEST
@@ -117,9 +118,14 @@ def calls(image: str, place: Path) -> dict[str, list[list[str]]]:
     named = make_image(place / "out" / "named", [file("Files/f.txt", b"named")], tag="example.invalid/app:v1")
     listing = place / "out" / "list.txt"
     listing.write_text(f"{image} {repository}-mirror:v1\n")
+    catalog = Catalog()
+    catalog.add(known_bases(local))
+    catalog.save(place / "out" / "catalog.json")
     return {
+        "base": [[image, "--catalog", str(place / "out" / "catalog.json")]],
         "bundle": [[image, "-o", str(place / "out" / "bundle.tar")]],
         "cat": [[image, "f.txt"]],
+        "catalog": [["update", image, "--catalog", str(place / "out" / "catalog.json")]],
         "compat": [[image, "--host", "ltsc2022"], [image, "--all-hosts"]],
         "config": [[image]],
         "convert": [[image, f"oci:{place / 'out' / 'converted'}:v1"]],
@@ -138,10 +144,12 @@ def calls(image: str, place: Path) -> dict[str, list[list[str]]]:
         "ls": [[image]],
         "manifest": [[image]],
         "mirror": [[str(listing)]],
+        "os": [[image]],
         "pull": [[image], [image, "--unpack", str(place / "out" / "pulled")]],
         "push": [[local, f"{repository}-push:v1"]],
         "recompress": [[image, f"oci:{place / 'out' / 'smaller'}:v1", "--zstd"]],
         "reg": [["ls", image], ["diff", image, image]],
+        "sbom": [[image, "-o", str(place / "out" / "sbom.json")]],
         "stat": [[image, "f.txt"]],
         "tags": [[image]],
         "unpack": [[image, str(place / "out" / "unpacked")]],
@@ -171,7 +179,9 @@ def test_no_verb_shows_a_secret(verb: str, image: str, place: Path, tmp_path: Pa
     for number, arguments in enumerate(calls(image, place)[verb]):
         store = ["--store", str(place / "store" / str(number))]
         ended = run(verb, *arguments, "--authfile", path, *store, "-vv", "--http-trace")
-        assert ended.code == 0, ended.err[-600:]
+        assert ended.code == 0 or (ended.code == 1 and verb in ("base", "os", "sbom")), ended.err[
+            -600:
+        ]  # it finds nothing
         assert re.search(r"^> [Aa]uthorization: (Basic|Bearer) \*\*\*$", ended.err, re.MULTILINE)
         check(ended, place)
 

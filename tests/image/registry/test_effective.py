@@ -19,7 +19,7 @@ from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import Entry
 from wclayer.oci.network import Network
 from wclayer.oci.registry.settings import RegistrySettings
-from wclayer.regf import Hive, HiveKey, HiveValue, write_hive
+from wclayer.regf import REG_DWORD, Hive, HiveKey, HiveValue, write_hive
 
 CURRENT = f"HKLM\\SOFTWARE\\{VERSION}"
 APPLICATION = f"HKLM\\SOFTWARE\\{UNINSTALL}\\{{11111111-2222-3333-4444-555555555555}}"
@@ -244,6 +244,14 @@ def test_the_current_control_set_is_the_one_that_select_names(tmp_path: Path) ->
     with ImageRegistry.open(windows.image(tmp_path)) as registry:
         assert number(registry, "HKLM/SYSTEM/currentcontrolset/Control", "n") == 2
         assert registry.path("HKLM/SYSTEM/CurrentControlSet").path == "ControlSet002"
+
+
+def test_a_current_control_set_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    windows = WindowsBuilder()
+    windows.set("SYSTEM", "Select", HiveValue("Current", REG_DWORD, b"\xff" * 100_000))
+    windows.commit()
+    with ImageRegistry.open(windows.image(tmp_path)) as registry, pytest.raises(NotFoundError, match="Select"):
+        registry.path("HKLM/SYSTEM/CurrentControlSet/Control")
 
 
 def test_a_missing_key_is_told_as_far_as_the_path_exists(windows: str) -> None:

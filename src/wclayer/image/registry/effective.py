@@ -145,7 +145,7 @@ class ImageRegistry:
     def path(self, text: str | KeyPath) -> KeyPath:
         r"""The key that ``text`` means, with ``CurrentControlSet`` resolved as ``Select\Current`` says.
 
-        Raises NotFoundError for a root that no image has.
+        Raises NotFoundError for a root that no image has, and for a current control set that is no number.
         """
         key = parse_key_path(text, alone=self.source.alone) if isinstance(text, str) else text
         first, _, rest = key.path.partition("\\")
@@ -154,7 +154,9 @@ class ImageRegistry:
         root = self.root("SYSTEM")
         select = root.key("Select") if root is not None else None
         current = select.value("Current") if select is not None else None
-        number = current.value.number() if current is not None else 1
+        number = current.value.decoded() if current is not None else 1
+        if not isinstance(number, int):
+            raise NotFoundError("SYSTEM\\Select does not say which control set is the current one")
         name = f"ControlSet{number:03d}"
         return KeyPath("SYSTEM", f"{name}\\{rest}" if rest else name)
 
