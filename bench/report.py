@@ -23,7 +23,7 @@ _IMAGE = f"""\
 ```
 """
 _PLOTTED = ("unpack", "zstd", "small")
-_MARKED = re.compile(r"(<!-- bench:([a-z]+) -->\n).*?(<!-- /bench:\2 -->)", re.DOTALL)
+_MARKED = re.compile(r"(<!-- bench:([a-z-]+) -->\n).*?(<!-- /bench:\2 -->)", re.DOTALL)
 
 
 def markdown(document: dict[str, Any]) -> str:
