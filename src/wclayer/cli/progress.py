@@ -152,8 +152,7 @@ class _Counts:
         self._view = view
         self._state = _State()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._drawing: tuple[threading.Thread, threading.Event] | None = None  # the event ends it
 
     @property
     def moved(self) -> int:
@@ -183,6 +182,7 @@ class _Counts:
             self._state.active.discard(part)
             self._state.over += 1
             self._changed("end", "layer", part)
+        self._rest()
 
     def start_blob(self, name: str, size: int, done: int) -> None:
         with self._lock:
@@ -208,6 +208,7 @@ class _Counts:
                 state.blobs_over += 1
             if self._view is not None and not state.is_busy:
                 self._view.finish()
+        self._rest()
 
     def _changed(self, kind: _Kind, what: _What, name: str) -> None:
         view = self._view
@@ -216,16 +217,27 @@ class _Counts:
         view.changed(self._state, kind, what, name)
         if not self._state.is_busy:
             view.finish()
-        elif self._thread is None:
-            self._thread = threading.Thread(target=self._draw, args=(view,), name="wclayer-progress", daemon=True)
-            self._thread.start()
+        elif self._drawing is None:
+            over = threading.Event()
+            thread = threading.Thread(target=self._draw, args=(view, over), name="wclayer-progress", daemon=True)
+            self._drawing = thread, over
+            thread.start()
 
-    def _draw(self, view: _View) -> None:
-        while True:
-            self._wake.wait(view.interval)
+    def _draw(self, view: _View, over: threading.Event) -> None:
+        while not over.wait(view.interval):
             with self._lock:
                 if self._state.is_busy:
                     view.show(self._state, time.monotonic())
+
+    def _rest(self) -> None:
+        """End the thread that draws when there is nothing to draw, and wait for it."""
+        with self._lock:
+            if self._drawing is None or self._state.is_busy:
+                return
+            thread, over = self._drawing
+            self._drawing = None
+        over.set()
+        thread.join()
 
 
 class _Terminal:

@@ -250,9 +250,11 @@ class _Keep:
             if blob_size is not None and target.exists() and target.stat().st_size == blob_size:
                 return
             os.fsync(self._file.fileno())
-            self._file.close()
             target.parent.mkdir(exist_ok=True)
+            if sys.platform == "win32":
+                self._file.close()  # which has no locks to lose, and renames nothing that is open
             self._path.replace(target)
+            self._file.close()  # not before: a file that nobody locks is swept
         except OSError as error:
             raise store_error(error, f"cannot write {target}") from error
 
