@@ -148,7 +148,7 @@ def _suite(sample: Sample, host: str, scratch: Path, rounds: int) -> Result:
         for one in ours
         for peer in peers
     ]
-    described = f"{sample.title.capitalize()}: noise, {sample.size / 1e6:,.0f} MB, from a registry on this machine."
+    described = f"{sample.title[:1].upper()}{sample.title[1:]}: noise, {sample.size / 1e6:,.0f} MB, from a registry on this machine."
     corpus = {"layers": list(sample.layers), "bytes": sample.size, "described": described}
     rows = [row(candidate, candidates[0]) for candidate in candidates]
     missing = [] if peers else ["skopeo copy"]
