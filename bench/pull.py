@@ -148,7 +148,8 @@ def _suite(sample: Sample, host: str, scratch: Path, rounds: int) -> Result:
         for one in ours
         for peer in peers
     ]
-    described = f"{sample.title[:1].upper()}{sample.title[1:]}: noise, {sample.size / 1e6:,.0f} MB, from a registry on this machine."
+    title = sample.title[:1].upper() + sample.title[1:]
+    described = f"{title}: noise, {sample.size / 1e6:,.0f} MB, from a registry on this machine."
     corpus = {"layers": list(sample.layers), "bytes": sample.size, "described": described}
     rows = [row(candidate, candidates[0]) for candidate in candidates]
     missing = [] if peers else ["skopeo copy"]
