@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
-__all__ = ["require"]
+__all__ = ["missing", "require"]
 
 
 def require(program: str) -> str:
     """The path of ``program``. Without it the test is skipped, or fails where the environment says ``CI=true``."""
     path = shutil.which(program)
-    if path is not None:
-        return path
+    return path if path is not None else missing(program)
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the test for want of ``what``, or fail it where the environment says ``CI=true``."""
     if os.environ.get("CI") == "true":
-        pytest.fail(f"{program} is not installed, and in CI it has to be")
-    pytest.skip(f"{program} is not installed")
+        pytest.fail(f"{what} is not installed, and in CI it has to be")
+    pytest.skip(f"{what} is not installed")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers import missing
 from tests.regf.other_readers import READERS, Reader, Seen, expected
 from tests.regf.trees import CLOSED, NOW, OPEN, USUAL, large_tree
 from wclayer.ntfs.security import parse
@@ -21,7 +22,7 @@ every_reader = pytest.mark.parametrize("reader", READERS, ids=lambda reader: rea
 @pytest.fixture(autouse=True)
 def installed(reader: Reader) -> None:
     if not reader.available:
-        pytest.skip(f"{reader.label} is not installed")
+        missing(reader.label)
 
 
 def owner(descriptor: bytes) -> str:

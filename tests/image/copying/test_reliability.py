@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile.command import require_root
 from tests.image.copying.places import Places, contents, root_digest
 from tests.oci.samples import WINDOWS, tar, write_image
 from wclayer.errors import StoreError, WclayerError
@@ -166,8 +167,7 @@ def sizes(reference: str) -> list[tuple[Digest, int]]:
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
     """A file system of ``size`` bytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
+    require_root()
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
     try:

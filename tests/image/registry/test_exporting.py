@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.registry.windows_images import UNINSTALL
+from tests.peers import missing
 from tests.regf.other_readers import READERS, Reader, expected
 from wclayer.errors import NotFoundError, UsageError
 from wclayer.image.registry import HIVES, ImageRegistry
@@ -26,7 +27,7 @@ def exported(place: str, path: str, form: ExportFormat, *, layer: int | None = N
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.label)
 def test_a_hive_is_read_alike_by_other_readers(reader: Reader, windows: str, tmp_path: Path) -> None:
     if not reader.available:
-        pytest.skip(f"{reader.label} is not installed")
+        missing(reader.label)
     path = tmp_path / "SOFTWARE"
     path.write_bytes(exported(windows, "HKLM/SOFTWARE", "hive"))
     with ImageRegistry.open(windows) as registry:
