@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 @click.command(
     cls=NetworkCommand,
-    epilog="Example: wclayer bundle mcr.microsoft.com/windows/nanoserver:ltsc2022 registry.example/app:1 -o all.tar",
+    epilog="Example: wclayer bundle base.example/windows/nanoserver:ltsc2022 registry.example/app:1 -o all.tar",
 )
 @click.argument("references", metavar="REF...", nargs=-1, required=True)
 @click.option(

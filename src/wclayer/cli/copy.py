@@ -27,7 +27,7 @@ __all__ = ["command"]
 
 @click.command(
     cls=NetworkCommand,
-    epilog="Example: wclayer copy docker://mcr.microsoft.com/windows/nanoserver:ltsc2022 oci:mirror:ltsc2022",
+    epilog="Example: wclayer copy docker://base.example/windows/nanoserver:ltsc2022 oci:mirror:ltsc2022",
 )
 @click.argument("source", metavar="SRC")
 @click.argument("destination", metavar="DST")

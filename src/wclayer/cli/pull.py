@@ -26,7 +26,7 @@ __all__ = ["command"]
 
 @click.command(
     cls=NetworkCommand,
-    epilog="Example: wclayer pull mcr.microsoft.com/windows/nanoserver:ltsc2022 --unpack nanoserver",
+    epilog="Example: wclayer pull base.example/windows/nanoserver:ltsc2022 --unpack nanoserver",
 )
 @click.argument("reference", metavar="REF")
 @click.option(

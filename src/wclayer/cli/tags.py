@@ -13,7 +13,7 @@ from wclayer.cli.output import write_json, write_lines
 __all__ = ["command"]
 
 
-@click.command(cls=NetworkCommand, epilog="Example: wclayer tags mcr.microsoft.com/windows/nanoserver")
+@click.command(cls=NetworkCommand, epilog="Example: wclayer tags base.example/windows/nanoserver")
 @image_argument("reference", metavar="REF")
 @format_option("text", "json")
 @network_options

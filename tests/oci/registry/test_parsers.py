@@ -31,7 +31,7 @@ DIGEST = Digest("sha256", "0123456789abcdef" * 4)
         ("docker.io/app:1", "docker.io", "library/app", "1", None),
         ("index.docker.io/app", "docker.io", "library/app", "latest", None),
         ("registry-1.docker.io/anna/app", "docker.io", "anna/app", "latest", None),
-        ("mcr.microsoft.com/windows/nanoserver:ltsc2022", "mcr.microsoft.com", "windows/nanoserver", "ltsc2022", None),
+        ("base.example/windows/nanoserver:ltsc2022", "base.example", "windows/nanoserver", "ltsc2022", None),
         ("docker://localhost/a", "localhost", "a", "latest", None),
         ("localhost:5000/a/b/c:v1", "localhost:5000", "a/b/c", "v1", None),
         ("[::1]:5000/a", "[::1]:5000", "a", "latest", None),

@@ -8,11 +8,11 @@ ends in ``.toml``::
     foreign = "fetch"
 
     [[image]]
-    source = "mcr.microsoft.com/windows/nanoserver"
+    source = "base.example/windows/nanoserver"
     tags = "ltsc20(19|22)"                   # all tags that this expression matches as a whole
 
     [[image]]
-    source = "mcr.microsoft.com/dotnet/runtime:8.0"
+    source = "base.example/dotnet/runtime:8.0"
     destination = "registry.example/dotnet:8.0"
     all-platforms = true
 """
