@@ -108,6 +108,34 @@ def test_the_end_is_told_only_when_the_digest_is_right(arrivals: Arrivals) -> No
     arrivals.close()
 
 
+def test_a_blob_cut_off_because_it_was_wrong_has_no_end_before_that_is_told(tmp_path: Path) -> None:
+    (tmp_path / "partial").write_bytes(DATA[:-1])
+    arrival = Arrival(DIGEST, len(DATA), tmp_path / "partial", tmp_path / "whole")
+    arrival.advance(len(DATA) - 1)
+    source = FollowingSource(arrival)
+    assert read(source, len(DATA) - 1) == DATA[:-1]
+    (tmp_path / "partial").write_bytes(b"")  # as a reset does, before it tells
+    arrival.advance(len(DATA))
+    reset = threading.Timer(0.1, arrival.advance, (0,))
+    reset.start()
+    with pytest.raises(DigestMismatchError, match="fetched once more"):
+        source.readinto(bytearray(10))
+    reset.join()
+    source.close()
+
+
+def test_a_whole_blob_that_was_cut_off_is_an_error_and_no_end(tmp_path: Path) -> None:
+    (tmp_path / "partial").write_bytes(DATA[:1000])
+    arrival = Arrival(DIGEST, len(DATA), tmp_path / "partial", tmp_path / "whole")
+    source = FollowingSource(arrival)
+    arrival.succeed()
+    (tmp_path / "whole").write_bytes(DATA[:1000])
+    assert read(source, 1000) == DATA[:1000]
+    with pytest.raises(StoreError, match="shorter"):
+        source.readinto(bytearray(10))
+    source.close()
+
+
 def test_what_goes_wrong_goes_to_whoever_waits_and_the_next_one_tries_again(arrivals: Arrivals) -> None:
     pace = Pace()
     source = FollowingSource(arrivals.begin(DIGEST, len(DATA), pace))

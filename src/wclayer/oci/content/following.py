@@ -102,13 +102,30 @@ class Arrival:
                 self._changed.wait(_CHECK)
                 check()
 
-    def wait_for(self, position: int, stopped: Callable[[], bool]) -> int:
-        """Wait for the byte at ``position``, and for the digest when that is the end; returns how many can be read."""
+    def wait_for(self, position: int, round_: int, stopped: Callable[[], bool]) -> int:
+        """Wait for the byte at ``position``, and for the digest when that is the end; returns how many can be read.
+
+        Whoever has read something in ``round_`` waits no longer when there is another.
+        """
         with self._changed:
             while self._front <= position and not self._whole and not stopped():
+                if position and self.round != round_:
+                    break
                 self._raise()
                 self._changed.wait(_CHECK)
             return self._front
+
+    def wait_for_another(self, front: int, round_: int, stopped: Callable[[], bool]) -> None:
+        """Wait until it is anew on its way, or further than ``front`` in this ``round_``: the file does not reach it.
+
+        Raises what the fetching raises, and StoreError when it is whole and still shorter.
+        """
+        with self._changed:
+            while self._front == front and self.round == round_ and not stopped():
+                self._raise()
+                if self._whole:
+                    raise StoreError(f"the blob {self.digest} is shorter in {self.target} than it was when it came")
+                self._changed.wait(_CHECK)
 
     def wake(self) -> None:
         """Let those who wait look whether they still want to."""
@@ -143,28 +160,35 @@ class FollowingSource:
     def readinto(self, buffer: bytearray | memoryview, /) -> int:
         """Fill a part of ``buffer``; waits for at least a byte."""
         arrival = self._arrival
-        front = arrival.wait_for(self._position, lambda: self._stopped)
-        if not self._position:
-            self._round = arrival.round  # nothing was read yet, so nothing was read wrong
-        elif arrival.round != self._round:
-            raise DigestMismatchError(f"the blob {arrival.digest} arrived damaged and is fetched once more")
-        if self._stopped or front <= self._position:
-            return 0
-        try:
-            if self._file is None:
-                self._file = arrival.open()
+        while True:
+            front = arrival.wait_for(self._position, self._round, self._is_stopped)
+            if not self._position:
+                self._round = arrival.round  # nothing was read yet, so nothing was read wrong
+            elif arrival.round != self._round:
+                raise DigestMismatchError(f"the blob {arrival.digest} arrived damaged and is fetched once more")
+            if self._stopped or front <= self._position:
+                return 0
             view = memoryview(buffer)[: front - self._position]
-            piece = os.preadv(self._file.fileno(), [view], self._position) if _PREADV else self._read(view)
-        except OSError as error:
-            raise store_error(error, f"cannot read the blob {arrival.digest}") from error
-        self._position += piece
-        return piece
+            piece = self._read(view)
+            if piece or not view:
+                self._position += piece
+                return piece
+            # found wrong and cut off at this moment, which is told a moment later: not the end
+            arrival.wait_for_another(front, self._round, self._is_stopped)
 
     def _read(self, view: memoryview) -> int:
-        if self._file is None:
-            return 0
-        self._file.seek(self._position)
-        return self._file.readinto(view) or 0
+        try:
+            if self._file is None:
+                self._file = self._arrival.open()
+            if _PREADV:
+                return os.preadv(self._file.fileno(), [view], self._position)
+            self._file.seek(self._position)
+            return self._file.readinto(view) or 0
+        except OSError as error:
+            raise store_error(error, f"cannot read the blob {self._arrival.digest}") from error
+
+    def _is_stopped(self) -> bool:
+        return self._stopped
 
     def interrupt(self) -> None:
         """End a read that waits: nobody wants the rest."""
