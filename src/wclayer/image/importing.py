@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
-from wclayer.formats.folder.remote_tree import can_work_remotely
+from wclayer.formats.folder.remote_tree import MAX_HELD, can_work_remotely
 from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import is_layer_folder, open_all, with_ancestors
@@ -23,7 +23,7 @@ from wclayer.oci.workers import SLAB_SIZE, SLABS
 
 __all__ = ["ImportedLayer", "Pour", "import_layer", "slab_memory"]
 
-_ROOM = 2 * SLABS * SLAB_SIZE
+_ROOM = (SLABS + MAX_HELD) * SLAB_SIZE  # not more: what is used again soon is still in the processor's cache
 
 
 @dataclass(slots=True)

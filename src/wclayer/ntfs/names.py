@@ -29,6 +29,7 @@ __all__ = [
     "encode_wtf8",
     "fold",
     "from_utf16le",
+    "is_plain_path",
     "is_wtf8",
     "name_notice",
     "path_notice",
@@ -198,6 +199,11 @@ def checked_path(text: str) -> str:
     if utf16_length(path) > MAX_PATH:
         raise _unsafe(text, f"is longer than {MAX_PATH} UTF-16 units")
     return path
+
+
+def is_plain_path(text: str) -> bool:
+    """Whether ``text`` is for certain in normal form: :func:`checked_path` would give it back, whatever else it may."""
+    return len(text) <= _PLAIN_LENGTH and _IS_PLAIN_PATH(text) is not None
 
 
 def split_stream(text: str) -> tuple[str, str | None]:

@@ -99,21 +99,51 @@ def test_a_link_is_made_to_the_file_itself(door: Door, tmp_path: Path) -> None:
         door.link(door, b"d", b"a", b"", b"b", size=1)
 
 
+@pytest.mark.parametrize("other", ["another size", "symlink", "pipe"])
 def test_a_file_exchanged_while_it_is_linked_is_noticed(
-    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
-    (tmp_path / "root/a").write_text("x")
+    source = tmp_path / "root/a"
+    source.write_text("x")
     real = os.link
 
     def racing(*arguments: object, **options: object) -> None:
-        (tmp_path / "root/a").unlink()
-        (tmp_path / "root/a").write_text("y")
+        source.unlink()
+        if other == "symlink":
+            source.symlink_to("/etc/passwd")
+        elif other == "pipe":
+            os.mkfifo(source)
+        else:
+            source.write_text("xyz")
         real(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "link", racing)
-    with pytest.raises(IntegrityError, match="exchanged"):
+    with pytest.raises(IntegrityError, match="3 bytes instead of 1" if other == "another size" else "no ordinary file"):
         door.link(door, b"", b"a", b"", b"b", size=1)
-    assert not (tmp_path / "root/b").exists()
+    assert not os.path.lexists(tmp_path / "root/b")
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EMLINK, errno.EPERM])
+def test_a_file_that_cannot_be_linked_is_looked_at_all_the_same(
+    door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refused)
+    (tmp_path / "root/a").write_text("x")
+    (tmp_path / "root/folder").mkdir()
+    assert not door.link(door, b"", b"a", b"", b"b", size=1)
+    with pytest.raises(IntegrityError, match="1 bytes instead of 2"):
+        door.link(door, b"", b"a", b"", b"b", size=2)
+    with pytest.raises(IntegrityError, match="no ordinary file"):
+        door.link(door, b"", b"folder", b"", b"b", size=0)
+
+
+def test_a_missing_source_of_a_link_is_named(door: Door) -> None:
+    with pytest.raises(IntegrityError, match="missing") as caught:
+        door.link(door, b"", b"a", b"", b"b", size=1)
+    assert caught.value.path == "a"
 
 
 def test_a_full_disk_is_named_as_such(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,16 +140,8 @@ class Door:
         permitted. Raises NameTakenError, NameRefusedError, StoreError, and IntegrityError when the source is not the
         file it should be.
         """
-        old, meant = source._opened(source_parent, source_leaf)
-        new = _join(parent, leaf)
+        here, new = self.directory(parent), _join(parent, leaf)
         try:
-            if meant.st_size != size:
-                raise IntegrityError(
-                    f"the file has {meant.st_size} bytes instead of {size}",
-                    layer=source.where,
-                    path=readable(_join(source_parent, source_leaf)),
-                )
-            here = self.directory(parent)
             os.link(
                 source_leaf,
                 _checked(leaf),
@@ -157,16 +149,20 @@ class Door:
                 dst_dir_fd=here,
                 follow_symlinks=False,
             )
+            # Looked at now and not before: what bears the new name cannot be exchanged any more.
             made = os.stat(leaf, dir_fd=here, follow_symlinks=False)
-            if (made.st_dev, made.st_ino) != (meant.st_dev, meant.st_ino):
+            if not stat.S_ISREG(made.st_mode) or made.st_size != size:
                 os.unlink(leaf, dir_fd=here)
-                raise IntegrityError("the file was exchanged while a link to it was made", path=readable(new))
+                raise source._not_the_file(source_parent, source_leaf, made, size)
         except OSError as error:
-            if error.errno in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP):
-                return False
+            if error.errno in (errno.ENOENT, errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP):
+                old, status = source._opened(source_parent, source_leaf)
+                os.close(old)
+                if status.st_size != size:
+                    raise source._not_the_file(source_parent, source_leaf, status, size) from error
+                if error.errno != errno.ENOENT:
+                    return False
             raise store_error(error, "cannot link the file", new, self.where) from error
-        finally:
-            os.close(old)
         return True
 
     def clone(self, source: bytes, size: int, descriptor: int) -> bool:
@@ -225,6 +221,11 @@ class Door:
             raise IntegrityError("the file is no ordinary file", layer=self.where, path=readable(path))
         return descriptor, status
 
+    def _not_the_file(self, parent: bytes, leaf: bytes, status: os.stat_result, size: int) -> IntegrityError:
+        regular = stat.S_ISREG(status.st_mode)
+        why = f"has {status.st_size} bytes instead of {size}" if regular else "is no ordinary file"
+        return IntegrityError(f"the file {why}", layer=self.where, path=readable(_join(parent, leaf)))
+
     def _shrink(self, count: int) -> None:
         while len(self._open) > count:
             os.close(self._open.popitem(last=False)[1])
@@ -233,6 +234,10 @@ class Door:
         """Open ``path`` without following anything; raises OSError."""
         if any(component in (b"", b".", b"..") for component in path.split(b"/")):
             raise OSError(errno.EINVAL, "not a plain relative path")
+        above, _, leaf = path.rpartition(b"/")
+        parent = self._open.get(above) if above else self.root
+        if parent is not None:
+            return os.open(leaf, DIRECTORY_FLAGS | NO_FOLLOW, dir_fd=parent)  # one step needs no walk
         here, rest, owned = self.root, path, False
         try:
             while rest:

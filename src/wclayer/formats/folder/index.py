@@ -321,15 +321,15 @@ class LayerIndex:
         key = encode_name(fold(name))
         found = [
             Node(self, row, folder)
-            for number, folder in self._folders(parent)
+            for number, folder in self.folders_at(parent)
             for row in self.fetch(_SELECT_NAMED, (number, key))
         ]
         if len(found) > 1:
             found.sort(key=lambda node: node.path != path)
         return found
 
-    def _folders(self, path: str) -> list[tuple[int, str]]:
-        """The folders that Windows takes for ``path``: number and spelling."""
+    def folders_at(self, path: str) -> list[tuple[int, str]]:
+        """The folders that Windows takes for ``path``, as number and spelling: normally none or one."""
         if not path:
             return [(0, "")]
         known = self._walked.get(path)

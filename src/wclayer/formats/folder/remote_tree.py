@@ -42,14 +42,14 @@ from wclayer.formats.folder.tree_jobs import (
 from wclayer.model import SharedSource, Stream
 from wclayer.ntfs.names import encode_wtf8
 
-__all__ = ["RemoteTree", "can_work_remotely"]
+__all__ = ["MAX_HELD", "RemoteTree", "can_work_remotely"]
 
 _WHOLE = 1 << 19
 """Data of up to this many bytes stands in the ring in one piece."""
 _BATCH_JOBS = 64
 _BATCH_BYTES = 1 << 19
 _MAX_SENT = 32
-_MAX_HELD = 8
+MAX_HELD = 2
 """Slabs that the reader has done with and the other process may not: the stream needs others to go on."""
 _RECEIVE = 1 << 16
 _NO_ROW = [0, None, None]  # of what has none
@@ -193,7 +193,7 @@ class RemoteTree(HostTree):
             release()
             return
         self._held.append((self._begun, release))
-        while len(self._held) > _MAX_HELD:
+        while len(self._held) > MAX_HELD:
             self._take_answers(wait=True)
 
     def _use_shared(
