@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml src/wclayer/_version.py .ci/venv
 	.ci/venv $(VENV)
@@ -35,12 +35,16 @@ lint: $(READY) ## style, types and the import rules
 docs: $(READY) ## build the documentation into docs/_build/html
 	python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
+.PHONY: check-docs
+check-docs: $(READY) ## read the documentation and follow every reference in it, without building pages
+	python -m sphinx -W --keep-going -q -b dummy docs docs/_build/dummy
+
 .PHONY: peers
 peers: ## install the programs that the tests compare with
 	.ci/peers
 
 .PHONY: test
-test: lint docs peers ## everything that must hold: lint, documentation, tests
+test: lint check-docs peers ## everything that must hold: lint, documentation, tests
 	scratch=$$(mktemp -d); trap 'chmod -R u+w "$$scratch"; rm -rf "$$scratch"' EXIT; \
 		pytest -n auto --basetemp="$$scratch/pytest"
 
