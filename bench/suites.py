@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.cim import cim
 from bench.ground import file_system_name, new_file_system
 from bench.hives import hives
 from bench.measure import Candidate, expect, measure, run_rounds
@@ -292,6 +293,7 @@ SUITES: dict[str, Callable[[Bench], Result]] = {
     "copy": copy,
     "scale": scale,
     "hives": hives,
+    "cim": cim,
     "huge": huge,
 }
 DEFAULT = tuple(name for name in SUITES if name != "huge")

@@ -275,8 +275,8 @@ class Transaction(ABC):
     _state = "open"
 
     @abstractmethod
-    def commit(self) -> None:
-        """Make the layer exist, whole."""
+    def commit(self) -> object:
+        """Make the layer exist, whole; a writer may tell what it made."""
 
     @abstractmethod
     def abort(self) -> None:

@@ -16,7 +16,7 @@ from wclayer.cli.options import (
     quiet_option,
     strict_option,
 )
-from wclayer.cli.output import listed_notices, tell_notices, write_json, write_line
+from wclayer.cli.output import EXPERIMENTAL_CIM, listed_notices, tell_notes, tell_notices, write_json, write_line
 from wclayer.cli.progress import make_progress
 
 __all__ = ["command"]
@@ -69,13 +69,15 @@ def command(
     """Pour a layer, or an image, from one form into another.
 
     SRC and DST are a layer tar, oci:DIR:TAG, transport:DIR (what ImportLayer takes), base:DIR (the folder of a base
-    layer), plain:DIR (files, and one text file with everything else), layer:DIR or just DIR (a layer folder). What DST
-    cannot hold is counted and told.
+    layer), cim:DIR (CIM images of all layers; experimental) or cim:FILE.cim, plain:DIR (files, and one text file with
+    everything else), layer:DIR or just DIR (a layer folder). What DST cannot hold is counted and told.
     """
     from wclayer.image.converting import ConvertOptions, convert
     from wclayer.oci import Limits
 
     watcher = make_progress(progress)
+    if destination.startswith("cim:"):
+        tell_notes([EXPERIMENTAL_CIM])
     options = ConvertOptions(
         form,
         parents,

@@ -34,7 +34,7 @@ __all__ = [
 
 Side = Literal["", "src", "dest"]
 
-_LOCAL = ("oci:", "oci-archive:", "docker-archive:", "dir:", "transport:", "base:", "plain:", "layer:")
+_LOCAL = ("oci:", "oci-archive:", "docker-archive:", "dir:", "transport:", "base:", "plain:", "layer:", "cim:")
 _LONGEST_PASSWORD = 1 << 16
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

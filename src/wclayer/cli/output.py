@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import click
 
 __all__ = [
+    "EXPERIMENTAL_CIM",
     "QUIET",
     "VERBOSE",
     "data_output",
@@ -33,6 +34,11 @@ __all__ = [
 
 QUIET, VERBOSE = "wclayer.quiet", "wclayer.verbose"
 """Where ``--quiet`` and ``--verbose`` are kept in the context of a command."""
+
+EXPERIMENTAL_CIM = (
+    "writing CIM images is experimental: Windows has not mounted one yet; take a snapshot of a machine before you try"
+)
+"""What every verb says that writes such images."""
 
 # user:password@host; what follows a tag is a digest, and what precedes a folder is a transport.
 _PASSWORD = re.compile(

@@ -2,7 +2,7 @@
 
 Windows hard-links the five hives of the configuration folder to ``Hives/*_BASE`` and writes the ``layout`` marker
 (hcsshim's ``internal/wclayer/cim`` does the same by itself). It also makes two disks, ``blank-base.vhdx`` and
-``blank.vhdx``; those are not made here.
+``blank.vhdx``; those are the subject of :mod:`wclayer.formats.disk.scratch`.
 """
 
 from __future__ import annotations

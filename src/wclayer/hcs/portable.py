@@ -1,8 +1,9 @@
 """What the Host Compute Service does to layers, in Python, on any system: as much of it as is no secret of Windows.
 
 A layer is a layer folder here (``layer.db`` and plain files), or a folder in the form in which hcsshim leaves layers
-(``layer.ntfs`` and plain files). A transport folder is the same as on Windows. What needs a driver, a mounted volume or
-a disk in NTFS raises NotOffWindowsError, naming the function of Windows that does it.
+(``layer.ntfs`` and plain files). A transport folder is the same as on Windows. The disks beside layers are made where
+``mkntfs`` is installed, and otherwise their lack is a notice. What needs a driver or a mounted volume raises
+NotOffWindowsError, naming the function of Windows that does it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from wclayer.errors import NotFoundError, StoreError, UsageError
+from wclayer.errors import FormatError, NotFoundError, StoreError, UnsafeEntryError, UsageError
 from wclayer.formats.base import BaseFolderReader
+from wclayer.formats.disk.mkntfs import has_mkntfs
+from wclayer.formats.disk.scratch import (
+    DEFAULT_SIZE,
+    UTILITY_VM_SIZE,
+    create_blank,
+    create_blank_base,
+    create_sandbox,
+    expand_sandbox,
+)
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, LayerFolderWriter, remove_layer_folder
 from wclayer.formats.shaping import for_transport, with_hard_links
 from wclayer.formats.transport import TransportFolderReader, TransportFolderWriter
@@ -28,7 +38,8 @@ from wclayer.hcs.volume_layers import export_volume_layer, import_volume_layer, 
 
 __all__ = ["PortableService"]
 
-BASE_DISK, SCRATCH_DISK = "blank.vhdx", "sandbox.vhdx"
+BASE_DISK, BASE_TEMPLATE, SCRATCH_DISK = "blank-base.vhdx", "blank.vhdx", "sandbox.vhdx"
+UTILITY_VM_DISK, UTILITY_VM_TEMPLATE = "SystemTemplateBase.vhdx", "SystemTemplate.vhdx"
 _DLL = "vmcompute.dll"
 _INDEX = "layer.db"
 
@@ -37,11 +48,22 @@ class PortableService(HostComputeService):
     """The answer in Python. ``notices`` counts, by code, what was odd and what could not be kept.
 
     ``form`` is that of the layers it imports: ``layer`` for layer folders, ``volume`` for that of hcsshim. Layers above
-    others have the form of those.
+    others have the form of those. With ``disks`` the disks beside base layers and utility VMs are made, too;
+    ``scratch_size`` and ``utility_vm_size`` are how large these are, in bytes.
     """
 
-    def __init__(self, form: Literal["layer", "volume"] = "layer") -> None:
+    def __init__(
+        self,
+        form: Literal["layer", "volume"] = "layer",
+        *,
+        disks: bool = True,
+        scratch_size: int = DEFAULT_SIZE,
+        utility_vm_size: int = UTILITY_VM_SIZE,
+    ) -> None:
         self.form = form
+        self.disks = disks
+        self.scratch_size = scratch_size
+        self.utility_vm_size = utility_vm_size
         self.notices: dict[str, int] = {}
 
     def import_layer(self, path: Path, folder: Path, parents: Sequence[Path]) -> None:
@@ -86,12 +108,25 @@ class PortableService(HostComputeService):
         self._count(writer.notices.counts)
 
     def process_base_layer(self, path: Path) -> None:
-        """Link the hives to ``Hives/*_BASE`` and write the ``layout`` marker; no disks are made."""
+        """Link the hives to ``Hives/*_BASE``, write the ``layout`` marker, make ``blank-base.vhdx`` and ``blank.vhdx``.
+
+        Disks that are there stay. Without ``mkntfs`` none are made, and ``disks-not-made`` is counted. They hold an
+        empty volume; what Windows puts there so that files of the base show through is not made off Windows.
+        """
         process_base_layer(path)
+        self._make_disks(path / BASE_DISK, path / BASE_TEMPLATE, self.scratch_size)
 
     def process_utility_vm_image(self, path: Path) -> None:
-        """Not off Windows: it changes the boot configuration and makes disks."""
-        raise NotOffWindowsError(f"processing the utility VM {path}", "ProcessUtilityImage", _DLL)
+        """Make ``SystemTemplateBase.vhdx`` and ``SystemTemplate.vhdx`` in ``path``, the folder ``UtilityVM``.
+
+        The volume on them is empty and the boot configuration stays as it is: what boots is written by Windows alone,
+        and ``boot-volume-empty`` is counted. Without ``mkntfs`` it is ``disks-not-made``. NotFoundError when there is
+        no utility VM.
+        """
+        if not (path / "Files").is_dir():
+            raise NotFoundError(f"there is no utility VM in {path}: it has no folder Files")
+        if self._make_disks(path / UTILITY_VM_DISK, path / UTILITY_VM_TEMPLATE, self.utility_vm_size):
+            self._count({"boot-volume-empty": 1})
 
     def create_layer(self, path: Path, parent: Path | None = None) -> None:
         """Make an empty folder, which is all that Windows does, too; ``parent`` makes no difference."""
@@ -104,26 +139,43 @@ class PortableService(HostComputeService):
     def create_scratch_layer(self, path: Path, parents: Sequence[Path]) -> None:
         """Copy the base's ``blank.vhdx`` to ``sandbox.vhdx`` in a new folder, as containerd does.
 
-        The disk names its own parent by an absolute path, so the base must stay where Windows made it. Raises
-        UsageError without parents, NotFoundError when the base has no such disk, for which Windows has to process it.
+        The copy finds its parent in the base layer by a relative path, too, so both can be moved together. Where the
+        parent of ``blank.vhdx`` is not in that layer the copy is a plain one, and ``scratch-parent`` is counted. Raises
+        UsageError without parents, NotFoundError when the base has no such disk.
         """
         if not parents:
             raise UsageError("at least one read-only layer must be specified", hint="name the layers it stands on")
-        template = parents[-1] / BASE_DISK
+        template = parents[-1] / BASE_TEMPLATE
         if not template.is_file():
             raise NotFoundError(
-                f"the base layer {parents[-1]} has no {BASE_DISK}", hint="Windows makes it when it processes the layer"
+                f"the base layer {parents[-1]} has no {BASE_TEMPLATE}", hint="it is made when the layer is processed"
             )
         self.create_layer(path)
         try:
-            shutil.copyfile(template, path / SCRATCH_DISK, follow_symlinks=False)
+            self._copy_template(template, path / SCRATCH_DISK)
         except OSError as error:
             remove_layer_folder(path)
             raise StoreError(f"cannot copy {template}: {error.strerror}") from error
+        except StoreError:
+            remove_layer_folder(path)
+            raise
+
+    def _copy_template(self, template: Path, path: Path) -> None:
+        try:
+            create_sandbox(path, template)
+        except (FormatError, NotFoundError, UnsafeEntryError):
+            shutil.copyfile(template, path, follow_symlinks=False)
+            self._count({"scratch-parent": 1})
 
     def expand_scratch_size(self, path: Path, size: int) -> None:
-        """Not off Windows: the disk could be enlarged, the NTFS volume on it could not."""
-        raise NotOffWindowsError(f"enlarging the disk of {path} to {size} bytes", "ExpandSandboxSize", _DLL)
+        """Let ``sandbox.vhdx`` with its partition and volume grow to ``size`` bytes; its parents are beside ``path``.
+
+        Without ``ntfsresize``, or where that refuses the volume, the volume stays as it is, Windows lets it grow when
+        the layer is prepared, and ``volume-not-grown`` is counted. Raises NotFoundError without such a disk, UsageError
+        for a smaller size.
+        """
+        if not expand_sandbox(path / SCRATCH_DISK, size, within=[path.parent]):
+            self._count({"volume-not-grown": 1})
 
     def activate_layer(self, path: Path) -> None:
         """Not off Windows."""
@@ -171,6 +223,22 @@ class PortableService(HostComputeService):
     def get_shared_base_images(self) -> str:
         """No other system keeps such images, so the list is empty, as on a Windows without any."""
         return '{"Images":[]}'
+
+    def _make_disks(self, base: Path, template: Path, size: int) -> bool:
+        """Make the disks that are not there yet; whether they are there then."""
+        if not self.disks:
+            return False
+        for disk in (base, template):
+            if disk.is_symlink():
+                raise StoreError(f"{disk} is a link of this machine, and no disk")
+        if not base.exists():
+            if not has_mkntfs():
+                self._count({"disks-not-made": 1})
+                return False
+            create_blank_base(base, size)
+        if not template.exists():
+            create_blank(template, base)
+        return True
 
     def _count(self, counts: Mapping[str, int]) -> None:
         for code, count in counts.items():

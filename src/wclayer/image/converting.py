@@ -21,10 +21,13 @@ from wclayer.formats.shaping import for_base, for_tar, for_transport, with_hard_
 from wclayer.formats.tar import Policy, TarLayerWriter
 from wclayer.formats.transport import TransportFolderWriter
 from wclayer.image.chain import find_parents, with_ancestors
+from wclayer.image.cim_places import find_cims, is_cim_file
+from wclayer.image.converting_cims import convert_to_cims
 from wclayer.image.converting_images import ImageOptions, convert_image, copy_tar, put_layer
 from wclayer.image.exporting import compression_of, export_layer, open_output
 from wclayer.image.importing import ImportedLayer, Pour, import_layer
 from wclayer.image.layer_places import Place, open_items, parse_place
+from wclayer.image.layer_sources import SourceOptions, open_layers
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack
 from wclayer.image.unpacked import UnpackedImage
@@ -99,7 +102,8 @@ def convert(
 ) -> Converted:
     """Pour ``source`` into ``destination``; see :mod:`wclayer.image.layer_places` for what both may be.
 
-    An image of several layers becomes an image, an unpacked image, or a folder of layers numbered from 0, the base.
+    An image of several layers becomes an image, an unpacked image, CIM images, each a fork of the one below, or a
+    folder of layers numbered from 0, the base.
     Nothing is left of a destination that could not be completed. Raises UsageError for what cannot be told apart or
     makes no sense, and all that reading and writing raise.
     """
@@ -123,6 +127,8 @@ class _Job:
     def run(self) -> Converted:
         if self.destination.kind == "image":
             self._to_image()
+        elif self.destination.kind == "cim":
+            self._to_cims()
         elif self._count() == 1:
             source = self.source
             if source.kind == "unpacked":
@@ -141,6 +147,8 @@ class _Job:
 
     def _count(self) -> int:
         """How many layers the source has."""
+        if self.source.kind == "cim":
+            return 1 if is_cim_file(self.source.path) else len(find_cims(self.source.path).layers)
         if self.source.kind == "unpacked":
             return len(UnpackedImage.load(self.source.path).layers)
         if self.source.kind == "image" and self.source.text != "-":
@@ -300,7 +308,7 @@ class _Job:
                 f"{self.source} has {self._count()} layers, which do not fit {what}",
                 hint="unpack it first, and name one",
             )
-        if self.source.kind == "image" and kind == "layer":
+        if self.source.kind in ("image", "cim") and kind == "layer":
             options = self.options
             done = unpack(
                 self.source.text,
@@ -352,9 +360,17 @@ class _Job:
             staging.discard()
         self.result.layers = [str(top / str(number)) for number in range(len(base_first))]
 
+    def _to_cims(self) -> None:
+        options = self.options
+        reading = SourceOptions(options.parents, options.platform, options.policy, options.limits, options.network)
+        with open_layers(self.source, reading, notices=self.notices, progress=self.progress) as sources:
+            done = convert_to_cims(sources, self.destination.path, self.notices)
+        self.result.layers = [str(cim) for cim in done.cims]
+        self.result.diff_ids = [diff_id for diff_id in done.diff_ids if diff_id is not None]
+
     def _to_image(self) -> None:
         options = self.options
-        if self.source.kind in ("image", "unpacked", "layer", "tar"):
+        if self.source.kind in ("image", "unpacked", "layer", "tar", "cim"):
             done = convert_image(
                 self.source,
                 self.destination.text,

@@ -12,8 +12,10 @@ from wclayer.formats.folder import LayerFolder, LayerFolderReader, write_origina
 from wclayer.formats.shaping import for_tar
 from wclayer.formats.tar import Members, Policy, SlabStream, TarLayerWriter
 from wclayer.image.layer_places import Place
+from wclayer.image.layer_sources import open_layers
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import CONFIG_FILE, UnpackedImage
+from wclayer.image.unpacking_cims import config_with
 from wclayer.model import Notices, copy_layer
 from wclayer.oci import (
     Descriptor,
@@ -112,6 +114,8 @@ def convert_image(
         return _from_folders(unpacked.layers, _read_config(unpacked.folder), layout, notices)
     if source.kind == "layer":
         return _from_folders((source.path,), None, layout, notices)
+    if source.kind == "cim":
+        return _from_cims(source, layout, notices)
     with open_image(source.text, platform, limits=limits, network=network) as image:
         for layer in image.layers:
             layer.locate()
@@ -179,6 +183,22 @@ def _from_folders(
 
             layout.add(write)
     return layout.finish(config)
+
+
+def _from_cims(source: Place, layout: _Layout, notices: Notices) -> WrittenImage:
+    """The layers of CIM images, without what importing them has added; of the configuration the DiffIDs are new."""
+    policy = layout.options.policy
+    with open_layers(source) as sources:
+        for layer in sources.layers:
+
+            def write(sink: Callable[[bytes | bytearray | memoryview], int]) -> None:
+                tar = TarLayerWriter(sink, policy=policy, notices=notices)
+                copy_layer(for_tar(layer.read(), policy, notices), tar)  # noqa: B023 - called at once
+                tar.commit()
+
+            layout.add(write)
+        config = sources.config
+        return layout.finish(None if config is None else config_with(config, layout.diff_ids))
 
 
 def _config_of(image: Image) -> bytes | None:

@@ -14,7 +14,7 @@ from wclayer.model import Metadata
 from wclayer.ntfs import attributes as file_attributes
 from wclayer.ntfs import filetime, reparse
 
-__all__ = ["KINDS", "Description", "Row", "describe", "kind_of", "list_row"]
+__all__ = ["KINDS", "Description", "Row", "describe", "kind_of", "list_row", "metadata_document"]
 
 KINDS = ("directory", "file", "hardlink", "symlink", "junction", "reparse", "deleted")
 """The kinds of a path. ``reparse`` is a reparse point of another tag, ``deleted`` a tombstone."""
@@ -123,17 +123,29 @@ def describe(view: View, found: Found) -> Description:
     metadata = holder[1].metadata() if holder else _own(found)
     data = None if found.is_folder or holder is None else holder[1]
     ranges = data.ranges if data else None
+    streams = view.streams(found) if holder else ()
+    layers = dict.fromkeys([layer for layer, _ in found.parts] or [found.layer])
     return Description(
-        found.path,
-        windows_path(found.path),
-        kind,
-        data.size if data else None,
-        None if ranges is None else [list(pair) for pair in ranges],
-        metadata.attributes,
-        file_attributes.names(metadata.attributes),
-        {name: _time(getattr(metadata, name)) for name in _TIMES},
-        _security(metadata),
-        [
+        path=found.path,
+        windows_path=windows_path(found.path),
+        kind=kind,
+        size=data.size if data else None,
+        allocated=None if ranges is None else [list(pair) for pair in ranges],
+        **metadata_document(metadata),
+        streams=[{"name": one.name, "size": one.size, "layer": view.number(layer)} for layer, one in streams],
+        hard_link=_hard_link(view, found, holder, missing) if kind == "hardlink" else None,
+        layers=[{"number": view.number(layer), "name": view.layers[layer].label} for layer in layers],
+    )
+
+
+def metadata_document(metadata: Metadata) -> dict[str, Any]:
+    """What is known of a file besides its data: the keys of :class:`Description` from ``attributes`` to ``reparse``."""
+    return {
+        "attributes": metadata.attributes,
+        "attribute_names": file_attributes.names(metadata.attributes),
+        "times": {name: _time(getattr(metadata, name)) for name in _TIMES},
+        "security": _security(metadata),
+        "extended_attributes": [
             {
                 "name": ea.name.decode("utf-8", "backslashreplace"),
                 "flags": ea.flags,
@@ -142,17 +154,8 @@ def describe(view: View, found: Found) -> Description:
             }
             for ea in metadata.extended_attributes
         ],
-        _reparse(metadata),
-        [
-            {"name": stream.name, "size": stream.size, "layer": view.number(layer)}
-            for layer, stream in (view.streams(found) if holder else ())
-        ],
-        _hard_link(view, found, holder, missing) if kind == "hardlink" else None,
-        [
-            {"number": view.number(layer), "name": view.layers[layer].label}
-            for layer in dict.fromkeys([layer for layer, _ in found.parts] or [found.layer])
-        ],
-    )
+        "reparse": _reparse(metadata),
+    }
 
 
 def _holder(view: View, found: Found) -> tuple[tuple[int, Node] | None, str]:

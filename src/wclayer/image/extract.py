@@ -25,7 +25,7 @@ from wclayer.image.view import Consume, Found, View
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import encode_wtf8, fold
 
-__all__ = ["Extracted", "extract"]
+__all__ = ["Extracted", "extract", "extract_found"]
 
 
 @dataclass(slots=True)
@@ -55,13 +55,27 @@ def extract(
 
     Raises NotFoundError for a pattern that names nothing, UsageError when two files would get the same name.
     """
+    found = (one for pattern in patterns for one in find_all(view, pattern))
+    return extract_found(view, found, output, streams=streams, flat=flat, force=force)
+
+
+def extract_found(
+    view: View,
+    roots: Iterable[Found],
+    output: Path,
+    *,
+    streams: bool = False,
+    flat: bool = False,
+    force: bool = False,
+    layer_paths: bool = False,
+) -> Extracted:
+    """The same for what has been found in the view; with ``layer_paths`` drive C is the folder that the layer has."""
     chosen: dict[str, Found] = {}
-    for pattern in patterns:
-        for found in find_all(view, pattern):
-            chosen.setdefault(found.path, found)
-            if found.is_folder:
-                for below in view.walk(found):
-                    chosen.setdefault(below.path, below)
+    for found in roots:
+        chosen.setdefault(found.path, found)
+        if found.is_folder:
+            for below in view.walk(found):
+                chosen.setdefault(below.path, below)
     try:
         output.mkdir(parents=True, exist_ok=True)
         root = os.open(output, DIRECTORY_FLAGS)
@@ -69,7 +83,8 @@ def extract(
         raise StoreError(f"cannot make {output}: {error.strerror}") from error
     door = Door(root, where=str(output))
     try:
-        return _Extraction(view, door, streams=streams, flat=flat, force=force).run(chosen.values())
+        job = _Extraction(view, door, streams=streams, flat=flat, force=force, layer_paths=layer_paths)
+        return job.run(chosen.values())
     finally:
         door.close()
         os.close(root)
@@ -89,12 +104,13 @@ class _Job:
 
 
 class _Extraction:
-    def __init__(self, view: View, door: Door, *, streams: bool, flat: bool, force: bool) -> None:
+    def __init__(self, view: View, door: Door, *, streams: bool, flat: bool, force: bool, layer_paths: bool) -> None:
         self.view = view
         self.door = door
         self.streams = streams
         self.flat = flat
         self.force = force
+        self.layer_paths = layer_paths
         self.result = Extracted()
         self.made: set[bytes] = {b""}
         self.jobs: dict[_Key, _Job] = {}
@@ -157,6 +173,8 @@ class _Extraction:
         """Where it goes, relative to the output."""
         if self.flat:
             return encode_wtf8(found.name)
+        if self.layer_paths:
+            return encode_wtf8(found.path)
         root, _, rest = found.path.partition("/")
         return encode_wtf8(rest if fold(root) == fold(VOLUME) else found.path)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from wclayer.image.merged import MergedReader
 from wclayer.image.paths import layer_path
 from wclayer.image.places import folder_made
 from wclayer.image.progress import NO_PROGRESS, Progress
-from wclayer.image.target import open_view
-from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack_image
+from wclayer.image.target import CIM_PREFIX, open_view
+from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack, unpack_image
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.model import Entry, LayerItem, Notice, Notices, copy_layer
 
@@ -49,9 +49,9 @@ def unpack_merged(
 ) -> MergeResult:
     """Unpack what a container of the image ``reference`` sees to ``folder``, or only ``subtree`` of it.
 
-    ``reference`` may also be an unpacked image or a layer folder. Deletions are applied, names of several layers are
-    brought together without regard to case, and everything NTFS knows is in ``folder/layer.db``. The folder appears
-    whole or not at all; one that holds anything is an error.
+    ``reference`` may also be an unpacked image, a layer folder or ``cim:…``. Deletions are applied, names of several
+    layers are brought together without regard to case, and everything NTFS knows is in ``folder/layer.db``. The folder
+    appears whole or not at all; one that holds anything is an error.
     """
     path = layer_path(subtree) if subtree else ""
     source = Path(reference)
@@ -60,13 +60,16 @@ def unpack_merged(
         if UnpackedImage.is_one(source) or is_layer_folder(source):
             with _place_for(folder):
                 return _merge(reference, reference, folder, path, options)
-        with options.open_image(reference) as image, _place_for(folder) as parent:
+        with ExitStack() as held:
+            image = None if reference.startswith(CIM_PREFIX) else held.enter_context(options.open_image(reference))
+            parent = held.enter_context(_place_for(folder))
             staging = Staging(parent / f"{folder.name}.layers")
-            try:
+            held.callback(staging.discard)
+            if image is None:
+                unpacked = unpack(reference, staging.path, options, progress)
+            else:
                 unpacked = unpack_image(image, staging.path, options, progress)
-                return _merge(reference, str(staging.path), folder, path, options, unpacked)
-            finally:
-                staging.discard()
+            return _merge(reference, str(staging.path), folder, path, options, unpacked)
     except WclayerError as error:
         error.image = reference  # not the folder that the layers were unpacked to on the way
         raise

@@ -6,6 +6,7 @@
 ``base:DIR``            the folder of a base layer
 ``plain:DIR``           ordinary files and one text file with everything else
 ``layer:DIR``           a layer folder of wclayer, also when nothing tells it from another folder yet
+``cim:FILE``            a CIM image; ``cim:DIR`` the images of all layers, see :mod:`wclayer.image.cim_places`
 ``FILE``, ``-``         a layer tar; to be written, if the name ends like one (``.tar``, ``.tar.gz``, ``.tgz``, …)
 ``DIR``                 looked at; to be written, a layer folder
 ======================  ===============================================================================
@@ -21,22 +22,30 @@ from typing import Literal, TypeAlias
 
 from wclayer.errors import NotFoundError, UsageError
 from wclayer.formats.base import BaseFolderReader
+from wclayer.formats.cim.layer_reader import CimLayerReader
 from wclayer.formats.folder import LayerFolder, LayerFolderReader
 from wclayer.formats.plain import METADATA, PlainFolderReader
 from wclayer.formats.tar import Policy, TarLayerReader
 from wclayer.formats.transport import TransportFolderReader
 from wclayer.image.chain import is_layer_folder
+from wclayer.image.cim_places import find_cims, is_cim_file
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem, Notices
 from wclayer.oci import Limits, open_image
 from wclayer.oci.network import Network
 
-__all__ = ["Place", "PlaceKind", "existing_folder", "open_items", "parse_place"]
+__all__ = ["Place", "PlaceKind", "existing_folder", "lone_cim", "open_items", "parse_place"]
 
-PlaceKind: TypeAlias = Literal["image", "unpacked", "layer", "transport", "base", "plain", "tar"]
+PlaceKind: TypeAlias = Literal["image", "unpacked", "layer", "transport", "base", "plain", "tar", "cim"]
 
-_PREFIXES: dict[str, PlaceKind] = {"transport": "transport", "base": "base", "plain": "plain", "layer": "layer"}
+_PREFIXES: dict[str, PlaceKind] = {
+    "transport": "transport",
+    "base": "base",
+    "plain": "plain",
+    "layer": "layer",
+    "cim": "cim",
+}
 _IMAGES = ("oci", "oci-archive", "docker-archive", "dir", "docker")
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd", ".tzst")
 
@@ -58,7 +67,8 @@ def parse_place(text: str, *, writing: bool = False) -> Place:
     prefix, colon, rest = text.partition(":")
     if colon and prefix in _PREFIXES:
         if not rest:
-            raise UsageError(f"{text!r}: a folder is expected after {prefix}:")
+            what = "file or folder" if prefix == "cim" else "folder"
+            raise UsageError(f"{text!r}: a {what} is expected after {prefix}:")
         return Place(_PREFIXES[prefix], Path(rest), text)
     if not text:
         raise UsageError("an empty text names no layer")
@@ -111,6 +121,8 @@ def open_items(
         yield BaseFolderReader(existing_folder(place), policy=policy, notices=notices)
     elif place.kind == "plain":
         yield PlainFolderReader(existing_folder(place), notices=notices)
+    elif place.kind == "cim":
+        yield CimLayerReader(lone_cim(place))
     elif place.kind == "unpacked":
         layers = UnpackedImage.load(place.path).layers
         if len(layers) != 1:
@@ -132,6 +144,16 @@ def open_items(
                     stream.finish()
                 finally:
                     progress.end(place.text)
+
+
+def lone_cim(place: Place) -> Path:
+    """The one image that a place of kind ``cim`` is. Raises UsageError for a folder of several, NotFoundError."""
+    if is_cim_file(place.path):
+        return place.path
+    layers = find_cims(place.path).layers
+    if len(layers) != 1:
+        raise UsageError(f"{place} is an image of {len(layers)} layers", hint=f"name one of them: cim:{layers[0].cim}")
+    return layers[0].cim
 
 
 def existing_folder(place: Place) -> Path:

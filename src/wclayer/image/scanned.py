@@ -86,6 +86,11 @@ class ScannedLayer:
         """Its place and digest."""
         return str(self.blob)
 
+    @property
+    def identity(self) -> str | None:
+        """The DiffID that the configuration lists, which the first pass verified."""
+        return str(self.blob.diff_id) if self.blob.diff_id else None
+
     def read(self, wanted: Sequence[tuple[Node | StreamNode, Consume]]) -> None:
         """One pass over the blob, up to the last of what is wanted; one more for what is wanted twice."""
         pending: dict[int, list[Consume]] = {}

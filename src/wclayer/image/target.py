@@ -1,4 +1,4 @@
-"""What a user names: an image, an unpacked image, or a layer folder. All of them open as a view."""
+"""What a user names: an image, an unpacked image, a layer folder or CIM images. All of them open as a view."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from wclayer.oci import Image, Limits
     from wclayer.oci.network import Network
 
-__all__ = ["FolderLayer", "layer_place", "open_view"]
+__all__ = ["CIM_PREFIX", "FolderLayer", "cim_path", "layer_place", "open_view"]
+
+CIM_PREFIX = "cim:"
 
 
 class FolderLayer:
@@ -36,6 +38,12 @@ class FolderLayer:
     def label(self) -> str:
         """The name of the folder."""
         return self.folder.path.name
+
+    @property
+    def identity(self) -> str | None:
+        """The DiffID of the tar it came from; of another one where it lies."""
+        recorded = self.folder.facts.get("diff_id")
+        return recorded if isinstance(recorded, str) else str(self.folder.path.resolve())
 
     def read(self, wanted: Sequence[tuple[Node | StreamNode, Consume]]) -> None:
         """Each from its own file."""
@@ -57,6 +65,7 @@ def open_view(
     limits: Limits | None = None,
     strict: bool = False,
     data: bool = True,
+    processed: bool = True,
     progress: Progress = NO_PROGRESS,
     network: Network | None = None,
 ) -> View:
@@ -66,6 +75,8 @@ def open_view(
     once from end to end, which verifies it; of a single layer only that one is, and what its hard links name. Standard
     input can be read once: it is kept in a temporary file, unless ``data`` is false, for then no file is asked for.
 
+    Of CIM images what the import of layers has added is only shown when ``processed``.
+
     ``limits`` guard the reading of such an image; None means the usual ones. ``network`` is the way to registries; of
     an image there the layers that are looked at come all at once, and each is read while it comes.
 
@@ -73,6 +84,8 @@ def open_view(
     """
     path = Path(target)
     try:
+        if target.startswith(CIM_PREFIX):
+            return _cims(target, layer, processed=processed)
         if UnpackedImage.is_one(path):
             return _folders(open_all(UnpackedImage.load(path).layers), target, layer)
         if is_layer_folder(path):
@@ -95,6 +108,14 @@ def open_view(
         raise error.locate(image=target) from None
 
 
+def cim_path(text: str) -> Path:
+    """The path in ``cim:PATH``. Raises UsageError when there is none."""
+    path = text.removeprefix(CIM_PREFIX)
+    if not path:
+        raise UsageError(f"{text!r}: a file or folder is expected after {CIM_PREFIX}")
+    return Path(path)
+
+
 def layer_place(layer: int, count: int) -> int:
     """The place of layer number ``layer`` of ``count``, base first; negative numbers count from the top."""
     if not -count <= layer < count:
@@ -113,6 +134,30 @@ def _folders(nearest_first: Sequence[LayerFolder], target: str, layer: int | Non
     for one in layers[:first]:
         one.close()
     return View(LayerChain[ViewLayer](layers[first:]), single=layer is not None, reference=target)
+
+
+def _cims(target: str, layer: int | None, *, processed: bool) -> View:
+    """CIM images: the top one alone holds all that the others hold; of a single layer what it changes."""
+    from wclayer.image.cim_places import find_cims
+    from wclayer.image.cim_view import CimViewLayer
+
+    stack = find_cims(cim_path(target))
+    if layer is None:
+        wanted: list[tuple[Path, Path | None]] = [(stack.top.cim, None)]
+    else:
+        place = layer_place(layer, len(stack.layers))
+        below = [one.cim for one in stack.layers[:place]][-1:]
+        wanted = [(stack.layers[place].cim, below[0] if below else None)]
+        wanted += [(cim, None) for cim in below]  # for the files that its hard links name
+    opened: list[ViewLayer] = []
+    try:
+        for cim, parent in wanted:
+            opened.append(CimViewLayer(cim, parent=parent, processed=processed))
+    except BaseException:
+        for one in opened:
+            one.close()
+        raise
+    return View(LayerChain[ViewLayer](opened), single=layer is not None, reference=target)
 
 
 def _scan(image: Image, target: str, layer: int | None, limits: Limits, *, strict: bool, progress: Progress) -> View:

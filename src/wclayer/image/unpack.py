@@ -24,6 +24,7 @@ from wclayer.image.places import folder_made
 from wclayer.image.processors import WORTH_A_PROCESS, usable_processors
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.schedule import Schedule, Stopped
+from wclayer.image.target import CIM_PREFIX
 from wclayer.image.unpacked import (
     CHAIN_FILE,
     CONFIG_FILE,
@@ -101,8 +102,17 @@ def unpack(
     """Unpack the image ``reference`` to ``folder`` (see :mod:`wclayer.image.unpacked` for what is there afterwards).
 
     Running it again completes what is missing. Raises StoreError when ``folder`` holds something else, or another
-    image; then it is as it was.
+    image; then it is as it was. Of ``cim:…`` the layers of CIM images are unpacked.
     """
+    if reference.startswith(CIM_PREFIX):
+        from wclayer.image.unpacking_cims import unpack_cims
+
+        try:
+            layers, platform = unpack_cims(reference, folder, strict=options.strict, sync=options.sync)
+        except WclayerError as error:
+            raise error.locate(image=reference) from None
+        chain = [layer.path for layer in reversed(layers)]
+        return _counted(UnpackResult(reference, folder, layers, chain, platform, None))
     with options.open_image(reference) as image:
         try:
             return unpack_image(image, folder, options, progress)
@@ -123,10 +133,14 @@ def unpack_image(image: Image, folder: Path, options: UnpackOptions, progress: P
         imported = _Layers(image, layers, options, progress, lock).run()
         chain = [layer.path for layer in reversed(imported)]
         _write_documents(folder, image, imported, chain)
-    result = UnpackResult(
-        image.reference, folder, imported, chain, _platform_text(image), image.digest, notes=image.notes
+    return _counted(
+        UnpackResult(image.reference, folder, imported, chain, _platform_text(image), image.digest, notes=image.notes)
     )
-    for layer in imported:
+
+
+def _counted(result: UnpackResult) -> UnpackResult:
+    """The result with the notices of all its layers counted."""
+    for layer in result.layers:
         for code, count in layer.notices.items():
             result.notices[code] = result.notices.get(code, 0) + count
     return result

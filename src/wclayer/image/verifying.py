@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wclayer.errors import WclayerError
+from wclayer.formats.cim.verify import verify_cim
 from wclayer.formats.folder import LayerFolder, verify_folder, write_original
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import find_parents, is_layer_folder
+from wclayer.image.cim_places import find_cims
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
+from wclayer.image.target import CIM_PREFIX, cim_path
 from wclayer.image.unpacked import CONFIG_FILE, MANIFEST_FILE, UnpackedImage, refuse_unfinished
 from wclayer.model import Notice, Notices
 from wclayer.oci import LayerBlob, Limits, open_image
@@ -59,11 +62,15 @@ def verify(
     progress: Progress = NO_PROGRESS,
     network: Network | None = None,
 ) -> Verdict:
-    """Look at ``target``: an image, an unpacked image, or a layer folder. With ``strict`` what is odd is a problem.
+    """Look at ``target``: an image, an unpacked image, a layer folder or ``cim:…``; if ``strict`` the odd is a problem.
 
     Raises what opening it raises; what is wrong with its content is in the verdict.
     """
     path = Path(target)
+    if target.startswith(CIM_PREFIX):
+        layers = find_cims(cim_path(target)).layers
+        progress.expect(len(layers), None)
+        return Verdict([_cim(layer.cim, strict, progress) for layer in layers])
     if UnpackedImage.is_one(path):
         image = UnpackedImage.load(path)
         progress.expect(len(image.layers), None)
@@ -100,6 +107,21 @@ def _documents(image: UnpackedImage) -> list[str]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         problems.append(f"{CONFIG_FILE} is damaged: {error!r}")
     return problems
+
+
+def _cim(path: Path, strict: bool, progress: Progress) -> LayerVerdict:
+    verdict = LayerVerdict(path.name, None, ["headers", "regions", "records", "names"])
+    progress.begin(path.name)
+    try:
+        for finding in verify_cim(path):
+            if finding.severity == "error" or strict:
+                verdict.problems.append(f"{finding.path or path.name}: {finding.detail}")
+            else:
+                verdict.notices[finding.code] = verdict.notices.get(finding.code, 0) + 1
+                verdict.listed.append(Notice(finding.code, finding.path, finding.detail))
+    finally:
+        progress.end(path.name)
+    return verdict
 
 
 def _blob(layer: LayerBlob, limits: Limits, strict: bool, progress: Progress) -> LayerVerdict:

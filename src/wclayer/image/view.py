@@ -1,6 +1,6 @@
 """The merged view: what a container sees of a stack of layers.
 
-:mod:`wclayer.image.stacking` says which entries of which layers make up a name; here paths are walked through it, links
+:mod:`wclayer.formats.stacking` says which entries of which layers make up a name; here paths are walked through it, links
 are followed, and metadata and data are found.
 """
 
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, Self
 from wclayer.errors import NotFoundError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerIndex, Node, StreamNode
 from wclayer.image.paths import link_destination, windows_path
-from wclayer.image.stacking import Parts, Stacked, Stacking
+from wclayer.formats.stacking import Parts, Stacked, Stacking
 from wclayer.model import LayerChain, Metadata, Stream
 from wclayer.ntfs.names import checked_path
 from wclayer.ntfs.reparse import (
@@ -43,6 +43,10 @@ class ViewLayer(Protocol):
     @property
     def label(self) -> str:
         """Names the layer to people."""
+
+    @property
+    def identity(self) -> str | None:
+        """The same for layers that hold the same, such as the DiffID; None when nothing of that kind is known."""
 
     def read(self, wanted: Sequence[tuple[Node | StreamNode, Consume]]) -> None:
         """Call each function with the data of its file or stream, in whatever order is cheapest."""

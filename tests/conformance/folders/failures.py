@@ -17,6 +17,8 @@ _GO_ERRNO = 1 << 29  # numbers that Go invents for what Windows does not have
 _MEANINGS: tuple[tuple[str, str], ...] = (
     (r"expected relative path", "expected relative path"),
     (r"path contains invalid character", "path contains invalid character"),
+    (r"(unexpected link .* in layer)", "\\1"),
+    (r"(unexpected alternate stream .* in layer)", "\\1"),
     (r"missing UtilityVM directory", "missing UtilityVM directory"),
     (r"invalid UtilityVM layer", "invalid UtilityVM layer"),
     (r"invalid hard link in layer", "invalid hard link in layer"),

@@ -34,6 +34,23 @@ REASONS = {
     "reparse-short-refused": "a link whose names lie outside its buffer is refused; the reference reads what it finds",
     "stream-size-refused": "a backup stream that claims 2^63 bytes or more, or a name of an odd length, is refused; "
     "the reference takes it for less",
+    "block-container": "an image in a block device or a single file is refused with the command that writes it on "
+    "Windows, for its layout is not public; what goes into it is compared",
+    "cim-streams-kept": "alternate streams go into an image under any spelling of their names; the reference refuses "
+    "the names that every writer of layers uses, which do not end in :$DATA, and stumbles over the data of the others",
+    "std-stream-refused": "a stream of a file that is kept beside the image is refused; the reference means to, but "
+    "looks at the name with the stream and never finds it",
+    "std-folder-refused": "a folder under the name of a file that is kept beside the image is refused; the reference "
+    "makes a file there",
+    "base-deltas-kept": "a base layer may bring changes of hives; the reference cannot make the folder Hives then",
+    "hive-from-below": "the hive to merge with is that of the nearest layer that has it; the reference asks the parent "
+    "alone",
+    "cim-name-normalised": "names are cleaned before they go into an image: ./Files/x is Files/x",
+    "cim-entry-refused": "a name that could leave the layer, or a device, is refused; the reference asks Windows",
+    "cim-folder-bit": "the attributes of an entry say whether it is a folder as its type does; in the reference as the "
+    "tar has them",
+    "hives-folder-kept": "the folder Hives of a base layer keeps what the layer says of it; the reference writes it a "
+    "second time without times and descriptor",
     "truncated-noticed": "a backup stream that ends within a name, an offset or an unread content is refused; the "
     "reference takes that for its end",
 }

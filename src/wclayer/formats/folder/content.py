@@ -31,6 +31,7 @@ __all__ = [
     "INDEX",
     "LAYER_CHAIN",
     "PIECE",
+    "PRISTINE",
     "STREAM_FOLDER",
     "copy_file",
     "crc32",
@@ -48,6 +49,8 @@ INDEX = b"layer.db"
 LAYER_CHAIN = b"layerchain.json"
 HEADER_RECORD = b"layer.headers"
 STREAM_FOLDER = b"layer.streams"
+PRISTINE = frozenset((b"bcd.bak", b"bcd.log.bak", b"bcd.log1.bak", b"bcd.log2.bak"))
+"""Docker's copies of the boot configuration of a utility VM, at the top of the layer."""
 
 PIECE = 1 << 20
 """Files are read in pieces of this many bytes."""

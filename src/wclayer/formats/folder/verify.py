@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from wclayer.errors import FormatError, StoreError, WclayerError
-from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, STREAM_FOLDER, crc32
+from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, PRISTINE, STREAM_FOLDER, crc32
 from wclayer.formats.folder.door import readable, store_error
 from wclayer.formats.folder.folder import LayerFolder
 from wclayer.formats.folder.headers import HeaderRecordReader
@@ -18,7 +18,7 @@ from wclayer.model import Stream
 
 __all__ = ["Finding", "verify_folder"]
 
-_OWN_FILES = {INDEX, LAYER_CHAIN, HEADER_RECORD}
+_OWN_FILES = {INDEX, LAYER_CHAIN, HEADER_RECORD, *PRISTINE}
 
 
 class Finding(NamedTuple):

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from wclayer.errors import UnsafeEntryError, UsageError, WclayerError
 from wclayer.formats.folder.checks import attach_streams, check_names
-from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, crc32, stored_bytes
+from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, PRISTINE, crc32, stored_bytes
 from wclayer.formats.folder.door import READ_FLAGS, NameTakenError, store_error
 from wclayer.formats.folder.folder import LayerFolder, layer_chain_text, parents_fact
 from wclayer.formats.folder.headers import HeaderRecordWriter
@@ -137,6 +137,16 @@ class LayerFolderWriter(Transaction):
         except BaseException:
             self._state = "broken"
             raise
+
+    def put_pristine(self, name: str, content: bytes) -> None:
+        """Keep a copy of a boot configuration beside the layer, under one of the names that Docker gives such copies.
+
+        Raises UsageError for another name, NameTakenError when the layer itself has something of that name.
+        """
+        self._refuse_unless_open()
+        if name.encode() not in PRISTINE:
+            raise UsageError(f"{name!r} is no name for a copy of a boot configuration")
+        self._tree.put(name.encode(), content)
 
     def settle(self) -> None:
         """Wait until what was written so far is done. Raises what went wrong with it, which may be known only now."""

@@ -1,0 +1,131 @@
+"""``CimLayerWriter``: the items of a layer become an image forked from the parent's, and a folder beside it.
+
+The image is what Windows mounts; the folder holds the hives that the layers above are merged with. Both appear when
+everything is there. The image comes first: should the machine stop right between the two, the layer is whole for all
+but its folder, and layers above take the hives from the image.
+
+Source: hcsshim ``internal/wclayer/cim`` (``ForkedCimLayerWriter``).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from wclayer.errors import StoreError, UsageError, WclayerError
+from wclayer.formats.cim.files import destroy_cim
+from wclayer.formats.cim.hives import merge_hives
+from wclayer.formats.cim.layer_import import LayerImport
+from wclayer.formats.cim.layer_names import CimLayer
+from wclayer.formats.cim.profiles import Profile
+from wclayer.formats.cim.std_files import StdFiles
+from wclayer.formats.cim.writer import Check, CimWriter, CimWritten
+from wclayer.model import LayerItem, Notices, Transaction
+
+__all__ = ["CimLayerWriter"]
+
+
+class CimLayerWriter(Transaction):
+    """Writes layer items as ``layer``: an image and a folder, neither of which may exist.
+
+    ``parents`` are nearest first, all with their images in one folder; without any the layer is a base. ``process``
+    says whether a base gets its ``Hives`` and an upper layer its whole hives. The other arguments are those of
+    :class:`~wclayer.formats.cim.writer.CimWriter`.
+
+    Raises NotFoundError for a base layer without its five hives and for changes of a hive that no layer below has.
+    """
+
+    def __init__(
+        self,
+        layer: CimLayer,
+        *,
+        parents: Sequence[CimLayer] = (),
+        process: bool = True,
+        profile: Profile | None = None,
+        guid: uuid.UUID | None = None,
+        deduplicate: bool = True,
+        small_limit: int | None = None,
+        check: Check = "sample",
+        wait: float = 0.0,
+        notices: Notices | None = None,
+    ) -> None:
+        self.layer = layer
+        self.notices = Notices() if notices is None else notices
+        #: What was written, after :meth:`commit`.
+        self.written: CimWritten | None = None
+        #: Whether the layer is processed; it counts when it is committed.
+        self.process = process
+        self._state = "open"
+        if parents and parents[0].cim.absolute().parent != layer.cim.absolute().parent:
+            raise UsageError(f"the image {layer.cim} must be in the folder of its parent {parents[0].cim}")
+        try:
+            layer.cim.parent.mkdir(parents=True, exist_ok=True)
+            layer.folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot make the folders of the layer: {error}") from error
+        self._files = StdFiles(layer.folder)
+        try:
+            self._image = CimWriter(
+                layer.cim.parent,
+                layer.cim.name,
+                profile=profile,
+                parent=parents[0].cim.name if parents else None,
+                guid=guid,
+                deduplicate=deduplicate,
+                small_limit=small_limit,
+                check=check,
+                wait=wait,
+                notices=self.notices,
+            )
+        except BaseException:
+            self._files.discard()
+            raise
+        self._import = LayerImport(self._image, self._files, parents, merge_hives, self.notices)
+
+    @property
+    def size(self) -> int:
+        """The sum of the sizes of the files so far, in bytes, as hcsshim counts it: without alternate streams."""
+        return self._import.pouring.size
+
+    def write(self, item: LayerItem) -> None:
+        """Take one item. After an error only :meth:`abort` is possible."""
+        self._refuse_unless_open()
+        self._state = "broken"
+        try:
+            self._import.write(item)
+        except WclayerError as error:
+            raise error.locate(layer=str(self.layer.folder), path=item.path) from None
+        self._state = "open"
+
+    def commit(self) -> None:
+        """Process the layer and make its image and its folder exist."""
+        try:
+            self._refuse_unless_open()
+            self._import.finish(process=self.process)
+            self.written = self._image.commit()
+            try:
+                self._files.publish()
+            except BaseException:
+                destroy_cim(self.layer.cim)
+                raise
+        except BaseException as error:
+            self.abort()
+            if isinstance(error, WclayerError):
+                error.locate(layer=str(self.layer.folder))
+            raise
+        self._state = "committed"
+        self._files.keep()
+
+    def abort(self) -> None:
+        """Leave nothing behind. Harmless after :meth:`commit` and when called twice."""
+        if self._state in ("committed", "aborted"):
+            return
+        self._state = "aborted"
+        try:
+            self._image.abort()
+        finally:
+            self._files.discard()
+
+    def _refuse_unless_open(self) -> None:
+        if self._state != "open":
+            raise UsageError(f"the writer of {self.layer.folder} is {self._state}")
