@@ -94,11 +94,13 @@ def test_info_and_usage(run: Run, cims: Path, cim: Path) -> None:
     document = run("cim", "usage", cim, cims / "cim-layers" / "1.cim", "--format", "json").document
     assert document["usage"] == sum(one["usage"] for one in document["images"]) > 0
     assert run("cim", "usage", cim).out.endswith(f"  {cim}\n")
+    assert len(run("cim", "usage", cims).out.splitlines()) == 2
 
 
 def test_verify(run: Run, cims: Path, cim: Path) -> None:
     ended = run("cim", "verify", cim, cims / "cim-layers" / "1.cim")
     assert (ended.code, ended.out) == (0, f"ok   {cim}\nok   {cims / 'cim-layers' / '1.cim'}\n")
+    assert run("cim", "verify", cims).out == ended.out
     raw = bytearray(cim.read_bytes())
     raw[56:64] = b"\xff" * 8
     cim.write_bytes(raw)

@@ -193,9 +193,9 @@ def verify(files: tuple[Path, ...], strict: bool, version_1: bool, output_format
 
     A malformed image can stop a Windows host that mounts it.
     """
-    from wclayer.image.cim_actions import check_cim
+    from wclayer.image.cim_actions import check_cim, images_at
 
-    found = {file: check_cim(file, version_1=version_1) for file in files}
+    found = {file: check_cim(file, version_1=version_1) for file in images_at(files)}
     wrong = ("error", "warning") if strict else ("error",)
     bad = {file: any(one.severity in wrong for one in findings) for file, findings in found.items()}
     if output_format == "json":
@@ -219,9 +219,9 @@ def verify(files: tuple[Path, ...], strict: bool, version_1: bool, output_format
 @format_option("text", "json")
 def use(files: tuple[Path, ...], output_format: str) -> None:
     """Say how many bytes images take, without what they share with those they are forks of."""
-    from wclayer.image.cim_actions import usage_of
+    from wclayer.image.cim_actions import images_at, usage_of
 
-    rows = [usage_of(file) for file in files]
+    rows = [usage_of(file) for file in images_at(files)]
     if output_format == "json":
         images = [{"path": str(row.path), "usage": row.usage, "layer_usage": row.layer_usage} for row in rows]
         write_json("wclayer.cim.usage/1", {"images": images, "usage": sum(row.usage for row in rows)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -19,14 +19,24 @@ from wclayer.formats.cim.verify import verify_cim
 from wclayer.formats.shaping import for_tar
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.image.cim_listing import is_block_image, open_cim
-from wclayer.image.cim_places import layer_folder_of
+from wclayer.image.cim_places import find_cims, layer_folder_of
 from wclayer.image.exporting import compression_of, open_output
 from wclayer.image.extract import Extracted, extract_found
 from wclayer.image.target import open_view
 from wclayer.model import Notices, copy_layer
 from wclayer.oci import CompressedWriter
 
-__all__ = ["CimFinding", "CimUsage", "check_cim", "destroy", "dump_cim", "extract_cim", "extract_cim_tar", "usage_of"]
+__all__ = [
+    "CimFinding",
+    "CimUsage",
+    "check_cim",
+    "destroy",
+    "dump_cim",
+    "extract_cim",
+    "extract_cim_tar",
+    "images_at",
+    "usage_of",
+]
 
 
 class CimFinding(NamedTuple):
@@ -52,6 +62,18 @@ def check_cim(path: Path, *, version_1: bool = False) -> list[CimFinding]:
     if is_block_image(path):
         raise refuse_block("read", path)
     return [CimFinding(*finding) for finding in verify_cim(path, version_1=version_1)]
+
+
+def images_at(paths: Iterable[Path]) -> list[Path]:
+    """The images that are named: files as they are, of a folder those of its one image, base first.
+
+    Raises NotFoundError and UsageError for a folder without an image, or with several.
+    """
+    return [cim for path in paths for cim in (_stacked(path) if path.is_dir() else [path])]
+
+
+def _stacked(folder: Path) -> list[Path]:
+    return [layer.cim for layer in find_cims(folder).layers]
 
 
 def dump_cim(path: Path, *, contents: bool = True, version_1: bool = False) -> Iterator[str]:

@@ -108,9 +108,8 @@ def convert(
     makes no sense, and all that reading and writing raise.
     """
     given, wanted = parse_place(source), parse_place(destination, writing=True)
-    job = _Job(given, wanted, options, progress)
     try:
-        return job.run()
+        return _Job(given, wanted, options, progress).run()
     except WclayerError as error:
         raise error.locate(image=source) from None
 

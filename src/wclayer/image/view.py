@@ -1,7 +1,7 @@
 """The merged view: what a container sees of a stack of layers.
 
-:mod:`wclayer.formats.stacking` says which entries of which layers make up a name; here paths are walked through it, links
-are followed, and metadata and data are found.
+:mod:`wclayer.formats.stacking` says which entries of which layers make up a name; here paths are walked through it,
+links are followed, and metadata and data are found.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import NamedTuple, Protocol, Self
 
 from wclayer.errors import NotFoundError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerIndex, Node, StreamNode
-from wclayer.image.paths import link_destination, windows_path
 from wclayer.formats.stacking import Parts, Stacked, Stacking
+from wclayer.image.paths import link_destination, windows_path
 from wclayer.model import LayerChain, Metadata, Stream
 from wclayer.ntfs.names import checked_path
 from wclayer.ntfs.reparse import (

@@ -18,9 +18,9 @@ from wclayer.store.driver import WindowsFilterDriver
 from wclayer.store.driver.checking import HomeFinding, check_home, disk_usage, list_layers
 from wclayer.store.driver.home import DriverHome
 from wclayer.store.driver.layers import HOME, LayerStore
-from wclayer.store.locks import PRIVATE
+from wclayer.store.locks import PRIVATE, StoreLocks
 from wclayer.store.readwrite.body import ReadWriteBody
-from wclayer.store.snapshots.records import DATABASE, Kind, Records
+from wclayer.store.snapshots.records import DATABASE, Kind, Record, Records
 from wclayer.store.snapshots.snapshotter import Snapshotter
 
 __all__ = ["Collection", "RootKind", "RootUsage", "StoreRow", "default_root", "open_root", "root_kind"]
@@ -265,31 +265,41 @@ class SnapshotRoot(StoreRoot):
 
     def check(self, *, contents: bool) -> Iterator[HomeFinding]:
         """Whether each has its content, whether that is whole, and whether there is more."""
+        locks = StoreLocks(self.root / "snapshots")
         with self._records.transaction() as database:
             records = self._records.all(database)
             present = {path.name for path in (self.root / "snapshots").iterdir() if path.name != PRIVATE}
         for extra in sorted(present - {record.folder for record in records}):
-            yield HomeFinding("", "leftover", f"snapshots/{extra}", "no snapshot needs it")
+            with locks.layer_if_free(extra.lstrip(".").partition(".")[0]) as free:
+                if free:  # or somebody commits it just now
+                    yield HomeFinding("", "leftover", f"snapshots/{extra}", "no snapshot needs it")
         for record in records:
-            name, place = record.info.name, self._place(record.folder)
-            if record.folder not in present:
-                yield HomeFinding(name, "missing", f"snapshots/{record.folder}", "its content is not there")
-                continue
-            try:
-                if (place / "layer.db").is_file():
-                    with LayerFolder(place) as folder:
+            with locks.layer(str(record.number), exclusive=False):
+                yield from self._check(record, contents=contents)
+
+    def _check(self, record: Record, *, contents: bool) -> Iterator[HomeFinding]:
+        name, place = record.info.name, self._place(record.folder)
+        with self._records.transaction() as database:
+            if record.number not in {one.number for one in self._records.all(database) if one.folder == record.folder}:
+                return  # removed or committed meanwhile
+        if not place.is_dir():
+            yield HomeFinding(name, "missing", f"snapshots/{record.folder}", "its content is not there")
+            return
+        try:
+            if (place / "layer.db").is_file():
+                with LayerFolder(place) as folder:
+                    for code, where, detail in verify_folder(folder, contents=contents):
+                        yield HomeFinding(name, code, where, detail)
+            elif ReadWriteBody.is_one(place):
+                body = ReadWriteBody(place)
+                if body.tree is None and body.state.upper is not None:
+                    with LayerFolder(place / body.state.upper) as folder:
                         for code, where, detail in verify_folder(folder, contents=contents):
-                            yield HomeFinding(name, code, where, detail)
-                elif ReadWriteBody.is_one(place):
-                    body = ReadWriteBody(place)
-                    if body.tree is None and body.state.upper is not None:
-                        with LayerFolder(place / body.state.upper) as folder:
-                            for code, where, detail in verify_folder(folder, contents=contents):
-                                yield HomeFinding(name, code, f"{body.state.upper}/{where}", detail)
-                elif record.info.kind is Kind.COMMITTED:
-                    yield HomeFinding(name, "missing", f"snapshots/{record.folder}", "it holds no layer")
-            except WclayerError as error:
-                yield HomeFinding(name, "state", "", error.message)
+                            yield HomeFinding(name, code, f"{body.state.upper}/{where}", detail)
+            elif record.info.kind is Kind.COMMITTED:
+                yield HomeFinding(name, "missing", f"snapshots/{record.folder}", "it holds no layer")
+        except WclayerError as error:
+            yield HomeFinding(name, "state", "", error.message)
 
     def folders(self) -> dict[str, Path]:
         """The folder of each snapshot."""

@@ -26,12 +26,14 @@ def is_folder_case(case: Path) -> bool:
 
 
 def run_folder_case(case: Path, rules: Rules) -> list[str]:
-    """The differences of all items."""
-    return [
-        f"{item['name']}: {line}"
-        for item in json.loads((case / "case.json").read_bytes())["items"]
-        for line in _run_item(case, item, rules)
-    ]
+    """The differences of all items. A crash is one."""
+    differences = []
+    for item in json.loads((case / "case.json").read_bytes())["items"]:
+        try:
+            differences += [f"{item['name']}: {line}" for line in _run_item(case, item, rules)]
+        except Exception as error:  # the other items still have something to say
+            differences.append(f"{item['name']}: {type(error).__name__}: {error}")
+    return differences
 
 
 def _run_item(case: Path, item: dict[str, Any], rules: Rules) -> Iterator[str]:

@@ -160,6 +160,14 @@ def test_hives_of_a_base_layer_that_the_layer_describes_keeps_its_description(tm
     assert content(layer, "Hives/SAM_BASE") == content(layer, f"{CONFIG}/SAM")
 
 
+def test_what_processing_replaces_is_told(tmp_path: Path) -> None:
+    layer = layer_in(tmp_path, "base")
+    writer = written(layer, base_items(folder("Hives"), file("Hives/sam_base"), file("layout", b"of the layer")))
+    assert writer.notices.counts == {"processed-over": 2}
+    assert content(layer, "layout") == LAYOUT_MARKER
+    assert content(layer, "Hives/SAM_BASE") == content(layer, f"{CONFIG}/SAM")
+
+
 def test_a_base_layer_spelt_otherwise_is_processed(tmp_path: Path) -> None:
     layer = layer_in(tmp_path, "base")
     items = [file(f"files/windows/system32/CONFIG/{one.name.lower()}", hive(one.name)) for one in HIVES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import threading
@@ -614,6 +615,29 @@ def test_a26_a_mounted_layer_and_one_that_others_stand_on_are_not_filled(driver:
         driver.apply_diff("none", "", tar(BASE))
 
 
+def test_nobody_makes_a_layer_on_one_that_is_being_filled_anew(tmp_path: Path) -> None:
+    with WindowsFilterDriver(tmp_path / "home", patience=0.2) as driver:
+        add(driver, "base", "", BASE)
+
+        class Slow(io.BytesIO):
+            """A tar in whose midst somebody else comes."""
+
+            refused = 0
+
+            def readinto(self, buffer: object) -> int:
+                if not self.refused:
+                    self.refused = 1
+                    with pytest.raises(StoreError, match="in use"):
+                        driver.create("child", "base")
+                return super().readinto(buffer)  # type: ignore[arg-type]
+
+        slow = Slow(tar_bytes(NEXT[:3]))
+        driver.apply_diff("base", "", slow)
+        assert slow.refused
+        driver.create("child", "base")
+        assert chain(driver, "child") == ["base"]
+
+
 def test_a27_the_size_of_a_diff_is_that_of_its_files(merged: WindowsFilterDriver) -> None:
     size = add(merged, "base", "", BASE)
     assert size == merged.diff_size("base", "") == 12
@@ -674,8 +698,6 @@ def test_a34_a_diff_against_an_older_layer_has_all_changes_since(driver: Windows
     with driver.diff("top", "base") as diff:
         squashed = diff.read()
     driver.create("squashed", "base")
-    import io
-
     driver.apply_diff("squashed", "base", io.BytesIO(squashed))
     assert driver.changes("squashed", "top") == []
     assert [change.path for change in driver.changes("top", "")] == ["Files", "Files/a", "Files/a/x", "Files/t"]

@@ -10,6 +10,7 @@ import io
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +33,10 @@ KILLED = 99
 
 def dies_at(step: int, action: Callable[[], None]) -> bool:
     """Run ``action`` in a copy of this program that dies before its step number ``step``; whether it came to that."""
-    process = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 and later warn when a test runner has threads; the copy uses none of theirs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process = os.fork()
     if process:
         status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         assert status in (0, KILLED), status

@@ -52,7 +52,9 @@ class _Writer:
 
     def bucket(self, table: Table) -> int:
         """Write the tree of a bucket and return its root page."""
-        leaves = self._leaves(table)
+        return self._tree(self._leaves(table))
+
+    def _tree(self, leaves: list[tuple[int, bytes, bytes]]) -> int:
         if not self.fill:
             return self._page(0x02, leaves)
         level = [
@@ -71,11 +73,13 @@ class _Writer:
             if isinstance(value, bytes):
                 leaves.append((0, key, value))
                 continue
-            below = self._encoded(0x02, self._leaves(value), 0) if self.inline else b""
-            if below and len(below) <= self.inline and not any(flags for flags, _, _ in self._leaves(value)):
+            own = self._leaves(value)
+            below = self._encoded(0x02, own, 0)
+            # bolt puts no bucket inline that holds buckets itself.
+            if len(below) <= self.inline and not any(flags for flags, _, _ in own):
                 leaves.append((1, key, struct.pack("<QQ", 0, 1) + below))
             else:
-                leaves.append((1, key, struct.pack("<QQ", self.bucket(value), 1)))
+                leaves.append((1, key, struct.pack("<QQ", self._tree(own), 1)))
         return leaves
 
     def _branch(self, children: list[tuple[bytes, int]]) -> int:

@@ -32,8 +32,12 @@ from wclayer.formats.cim.pouring import ImageTarget, Pouring
 from wclayer.formats.cim.std_files import StdFiles
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Notices, Tombstone
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL
+from wclayer.ntfs.names import fold
 
 __all__ = ["LayerImport"]
+
+_SPELT_BY_IMPORT = frozenset((LAYOUT, *(hive.base_path for hive in HIVES)))
+_MADE_BY_IMPORT = frozenset(fold(path) for path in _SPELT_BY_IMPORT)
 
 
 class LayerImport:
@@ -57,6 +61,7 @@ class LayerImport:
         self.pouring = Pouring(image, notices)
         self._merge = merge
         self._said_hives = False
+        self._said_otherwise: list[str] = []
 
     def write(self, item: LayerItem) -> None:
         """Take one item. Raises what the image raises, and FormatError of kind ``std-file``."""
@@ -81,6 +86,8 @@ class LayerImport:
             self.has_utility_vm = True
         elif entry.path == HIVES_FOLDER and entry.is_directory:
             self._said_hives = True
+        elif entry.path.count("/") < 2 and fold(entry.path) in _MADE_BY_IMPORT:
+            self._said_otherwise.append(entry.path)
         if not is_std_file(entry.path):
             self.pouring.entry(entry)
             return
@@ -128,6 +135,10 @@ class LayerImport:
         self.pouring.finish()
 
     def _process_base(self) -> None:
+        for path in self._said_otherwise:
+            self.notices.add("processed-over", path, "the processing of a base layer replaces what the layer has here")
+            if path not in _SPELT_BY_IMPORT:
+                self.image.remove(path)
         for hive in HIVES:
             if not self.files.holds(hive.config_path):
                 raise NotFoundError(

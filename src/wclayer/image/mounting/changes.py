@@ -63,7 +63,7 @@ def root_entry(lower: Lower, name: str) -> Entry:
         return Entry(name, Metadata(FILE_ATTRIBUTE_DIRECTORY, *(UNIX_EPOCH_TICKS,) * 4), is_directory=True)
     known = lower.metadata(below)
     attributes = known.attributes | FILE_ATTRIBUTE_DIRECTORY
-    return Entry(below.found.name, replace(known, attributes=attributes), is_directory=True)
+    return Entry(below.name, replace(known, attributes=attributes), is_directory=True)
 
 
 def overlay_changes(overlay: Overlay, *, latest: int | None = None) -> Iterator[LayerItem]:
@@ -132,11 +132,11 @@ class _Changes:
         for key in keys:
             if not now.get(key):
                 for one in listing.get(key, ()):
-                    yield Tombstone(f"{item.path}/{one.found.name}")
+                    yield Tombstone(f"{item.path}/{one.name}")
         for key in keys:
             for child in now.get(key, ()):
                 alike = listing.get(key, ())
-                same = next((one for one in alike if one.found.name == child.name), alike[0] if alike else None)
+                same = next((one for one in alike if one.name == child.name), alike[0] if alike else None)
                 yield from self._child(child, same)
 
     def _named(self, folder: Item, key: str) -> list[Item]:
@@ -158,7 +158,7 @@ class _Changes:
             return
         origin = self._unchanged_origin(child)
         if origin is not None:
-            if below is not None and below.found.name == child.name and self._is_file(below, origin):
+            if below is not None and below.name == child.name and self._is_file(below, origin):
                 return  # as it was
             kept = self._kept_name(origin)
             if kept is not None:

@@ -92,7 +92,7 @@ class Editor:
         wanted = node
         path = f"{folder.path}/" if folder.path else ""
         for below in list(self.overlay.lower.listing(parent.lower or "").get(fold(name), ())):
-            spelling = below.found.name
+            spelling = below.name
             one = node if spelling == name and node is not None else self._add(Item(path + spelling, None, below))
             self.upper.name(parent, spelling, one)
             if spelling == name:

@@ -28,9 +28,7 @@ __all__ = ["INFORMATION", "FileSystem"]
 INFORMATION = "system.wclayer_mount"
 """The attribute of the top of a mount that says, as JSON, what is mounted there."""
 
-_DATA = ":$DATA"
 _IS_UNNAMED = re.compile(r"(?:.*/)?\.fuse_hidden[0-9a-f]{16,}", re.DOTALL).fullmatch
-_XATTR_CREATE, _XATTR_REPLACE = 1, 2
 _MAX_VALUE, _MAX_NAME = 1 << 16, 255
 _WRITES = os.O_WRONLY | os.O_RDWR
 
@@ -81,20 +79,22 @@ class FileSystem:
 
     def stat(self, path: str | None, handle: int | None) -> Stat:
         """What ``stat`` shows."""
-        with _layer_errors():
-            if path is not None and (unnamed := self._opened_unnamed(path)) is not None:
+        try:  # of all requests the most frequent, so without a context manager
+            if self._unnamed and (unnamed := self._opened_unnamed(path or "")) is not None:
                 return self._stat_of_unnamed(unnamed)
             if handle is not None and (opened := self._handles.get(handle)) is not None and opened.node is not None:
                 return self.overlay.stat(Item("", opened.node, None))
             return self.overlay.stat(self._find(path))
+        except WclayerError as error:
+            raise OSError(errno.EIO, str(error)) from error
 
     def _stat_of_unnamed(self, opened: _Handle) -> Stat:
         metadata = opened.node.metadata if opened.node is not None else self.overlay.metadata(opened.item)
         node = opened.node
         if node is not None and node.links:
             return self.overlay.stat(Item("", node, None))
-        size = os.fstat(opened.descriptor).st_size
         inode = node.inode if node is not None else self.overlay.stat(opened.item).inode
+        size = os.fstat(opened.descriptor).st_size
         return Stat(mode_of(metadata, is_folder=False), inode, 0, size, *stat_times(metadata))
 
     def listing(self, path: str) -> Iterator[tuple[str, Stat]]:
@@ -120,8 +120,7 @@ class FileSystem:
 
     def space(self) -> os.statvfs_result:
         """The room where the upper folder, or the nearest layer, lies."""
-        upper = self.overlay.upper
-        return os.statvfs(upper.path if upper is not None else self.mount.parent)
+        return os.statvfs(self.overlay.upper.path if self.overlay.upper is not None else self.mount.parent)
 
     # ------------------------------------------------------------------ open files
 
@@ -159,8 +158,7 @@ class FileSystem:
         """Set the size of a file, open or not."""
         with _layer_errors():
             opened = self._handles.get(handle) if handle is not None else None
-            if opened is None and path is not None:
-                opened = self._opened_unnamed(path)
+            opened = opened or self._opened_unnamed(path or "")
             if opened is not None and opened.writes:
                 os.ftruncate(opened.descriptor, size)
                 self._written(opened.node)
@@ -355,9 +353,9 @@ class FileSystem:
         """The names of the extended attributes that stand for alternate streams."""
         with _layer_errors():
             names = [
-                STREAM_PREFIX + stream[1:].removesuffix(_DATA)
+                STREAM_PREFIX + stream[1:].removesuffix(":$DATA")
                 for stream in self.overlay.stream_names(self._find(path))
-                if stream.removesuffix(_DATA).count(":") == 1
+                if stream.removesuffix(":$DATA").count(":") == 1
             ]
             return [name for name in names if len(name.encode("utf-8", "surrogatepass")) <= _MAX_NAME]
 
@@ -370,9 +368,9 @@ class FileSystem:
                 return
             stream = stream_of(name)
             is_there = self.overlay.stream(self._find(path), stream) is not None
-            if flags & _XATTR_CREATE and is_there:
+            if flags & os.XATTR_CREATE and is_there:
                 raise OSError(errno.EEXIST, f"there is a {name}")
-            if flags & _XATTR_REPLACE and not is_there:
+            if flags & os.XATTR_REPLACE and not is_there:
                 raise OSError(errno.ENODATA, f"there is no {name}")
             editor.set_stream(inside, stream, value)
 

@@ -36,10 +36,11 @@ _KEPT = 200_000  # items of folders, each of some hundred bytes
 class LowerItem:
     """Something in a folder of the layers. ``stat`` and ``links`` are filled in when they are first wanted."""
 
-    __slots__ = ("found", "holder", "stat")
+    __slots__ = ("found", "holder", "name", "stat")
 
     def __init__(self, found: Found) -> None:
         self.found = found
+        self.name = found.name
         self.stat: Stat | None = None
         self.holder: tuple[int, LayerNode] | None = None
 
@@ -71,7 +72,8 @@ class Lower:
         made: dict[str, list[LowerItem]] = {}
         if found.is_folder:
             for child in self.view.children(found):
-                made.setdefault(fold(child.name), []).append(LowerItem(child))
+                item = LowerItem(child)
+                made.setdefault(fold(item.name), []).append(item)
         self._listings[path] = made
         self._count += len(made) + 1
         while self._count > _KEPT and len(self._listings) > 1:
@@ -93,7 +95,9 @@ class Lower:
         alike = self.listing(folder).get(fold(name))
         if not alike:
             return None
-        return next((item for item in alike if item.found.name == name), alike[0])
+        if len(alike) == 1:
+            return alike[0]
+        return next((item for item in alike if item.name == name), alike[0])
 
     def holder(self, item: LowerItem) -> tuple[int, LayerNode]:
         """The layer and the entry that hold its metadata and data. Raises UnsafeEntryError for a broken hard link."""

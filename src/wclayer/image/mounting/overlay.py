@@ -117,7 +117,7 @@ class Overlay:
                 return Item(path + spelling, self._node(spellings[spelling]), None)
         below = self.path_below(folder)
         found = None if below is None else self.lower.child(below, name)
-        return None if found is None else Item(path + found.found.name, None, found)
+        return None if found is None else Item(path + found.name, None, found)
 
     def children(self, folder: Item) -> Iterator[Item]:
         """What lies in ``folder``, in the order of folded names."""
@@ -127,14 +127,14 @@ class Overlay:
         if folder.node is None or not folder.node.names:
             for alike in listing.values():
                 for one in alike:
-                    yield Item(path + one.found.name, None, one)
+                    yield Item(path + one.name, None, one)
             return
         names = folder.node.names
         for key in sorted({*listing, *names}):
             spellings = names.get(key)
             if spellings is None:
                 for one in listing[key]:
-                    yield Item(path + one.found.name, None, one)
+                    yield Item(path + one.name, None, one)
             else:
                 for name in sorted(spellings):
                     yield Item(path + name, self._node(spellings[name]), None)

@@ -109,12 +109,12 @@ class _PlainChanges:
                 now.setdefault(fold(entry.name), []).append(entry)
         for key in sorted(listing.keys() - now.keys()):
             for one in listing[key]:
-                yield Tombstone(f"{path}/{one.found.name}")
+                yield Tombstone(f"{path}/{one.name}")
         for key in sorted(now):
             alike = listing.get(key, ())
             alone = alike[0] if alike and len(now[key]) == 1 else None  # of several only the one that is spelt so
             for entry in now[key]:
-                same = next((one for one in alike if one.found.name == entry.name), alone)
+                same = next((one for one in alike if one.name == entry.name), alone)
                 yield from self._entry(entry, path, same, metadata)
 
     def _is_possible(self, entry: _HostEntry, path: str) -> bool:
@@ -132,7 +132,7 @@ class _PlainChanges:
         return False
 
     def _entry(self, entry: _HostEntry, folder: str, below: LowerItem | None, above: Metadata) -> Iterator[LayerItem]:
-        path = f"{folder}/{below.found.name if below is not None else entry.name}"
+        path = f"{folder}/{below.name if below is not None else entry.name}"
         known = None if below is None else self.lower.metadata(below)
         mode = entry.status.st_mode
         if below is not None and known is not None and known.reparse is not None:

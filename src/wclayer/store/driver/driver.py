@@ -141,6 +141,7 @@ class WindowsFilterDriver:
                 raise StoreError(f"there is a layer {name} already", layer=name)
             if parent:
                 home.check_parents(name, (parent,))
+                held.enter_context(home.held(parent, exclusive=False))  # nobody fills it anew meanwhile
             chain = home.chain_below(parent) if parent else ()
             staging = Staging(home.path(name))
             try:
@@ -185,6 +186,8 @@ class WindowsFilterDriver:
                 if wanted != chain:
                     home.set_chain(name, wanted)
                     chain = wanted
+            if chain:
+                held.enter_context(home.held(chain[0], exclusive=False))
             parents = [held.enter_context(LayerFolder(home.path(one))) for one in chain]
             notices = Notices(strict=strict)
             copies: dict[str, bytes] = {}

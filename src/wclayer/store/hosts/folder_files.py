@@ -57,9 +57,10 @@ class FolderFiles:
             raise NotFoundError(f"{path}: there is no such file in {self._root}") from None
         except OSError as error:
             raise self._error(path, error) from error
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            os.close(opened)
+            raise StoreError(f"{path}: no file")
         with os.fdopen(opened, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(opened).st_mode):
-                raise StoreError(f"{path}: no file")
             yield stream
 
     @contextmanager

@@ -19,7 +19,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -199,15 +199,14 @@ class ReadWriteBody:
         write_whole(self.folder / STATE, json.dumps(document).encode())
 
 
-def write_whole(path: Path, content: bytes, *, before: Callable[[], None] = lambda: None) -> None:
-    """Let the file ``path`` hold ``content``, from one moment to the next, durably; ``before`` is called just then."""
+def write_whole(path: Path, content: bytes) -> None:
+    """Let the file ``path`` hold ``content``, from one moment to the next, durably. Raises StoreError."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        before()
         os.replace(temporary, path)
         descriptor = os.open(path.parent, os.O_RDONLY)
         try:

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from wclayer.errors import FormatError, LimitError, NotFoundError, WclayerError
+from wclayer.errors import FormatError, LimitError, NotFoundError, StoreError, WclayerError
 from wclayer.oci.digests import Hash, new_hash
 from wclayer.oci.limits import Limits
 from wclayer.store.hosts.docker.layerdb import TAR_SPLIT, LayerRecord
@@ -93,15 +93,19 @@ def _hash_file(tree: HostTree, folder: str, name: str, size: int, state: Hash) -
     path = "/".join(component for component in name.split("/") if component not in ("", "."))
     owner, colon, stream = _KEPT.get(path.lower(), path).partition(":")
     found = tree.find(joined(folder, owner))
-    if found is None or found[1].kind not in ("file", "folder"):
+    # A folder may have streams too.
+    if found is None or found[1].kind not in (("file", "folder") if colon else ("file",)):
         raise NotFoundError(f"{name}: the layer lists it, and it is not there")
     with tree.files.open(f"{found[0]}{colon}{stream}") as data:
         length = 0
-        while chunk := data.read(_CHUNK):
-            length += len(chunk)
-            if length > size:
-                break
-            state.update(chunk)
+        try:
+            while chunk := data.read(_CHUNK):
+                length += len(chunk)
+                if length > size:
+                    break
+                state.update(chunk)
+        except OSError as error:
+            raise StoreError(f"{name}: cannot be read: {error.strerror or error}") from error
     if length != size:
         more = "more than " if length > size else ""
         raise FormatError(f"{name}: {more}{min(length, size)} bytes where the layer lists {size}", kind="layer-data")
@@ -114,7 +118,10 @@ def _lines(packed: BinaryIO) -> Iterator[bytes]:
     waiting = bytearray()
     read = written = 0
     while not unpacker.eof:
-        raw = unpacker.unconsumed_tail or packed.read(_CHUNK)
+        try:
+            raw = unpacker.unconsumed_tail or packed.read(_CHUNK)
+        except OSError as error:
+            raise StoreError(f"{TAR_SPLIT}: cannot be read: {error.strerror or error}") from error
         if not raw:
             raise FormatError(f"{TAR_SPLIT}: it is cut short", kind="unexpected-eof")
         read += len(raw) if not unpacker.unconsumed_tail else 0
