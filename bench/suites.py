@@ -16,6 +16,7 @@ from bench.cim import cim
 from bench.ground import file_system_name, new_file_system
 from bench.hives import hives
 from bench.measure import Candidate, expect, measure, run_rounds
+from bench.mount import mount
 from bench.peers import Corpus, floor, ours, unpackers, version_of, wclayer
 from bench.results import Result, Target, memory_target, ratio, row
 
@@ -294,6 +295,7 @@ SUITES: dict[str, Callable[[Bench], Result]] = {
     "scale": scale,
     "hives": hives,
     "cim": cim,
+    "mount": mount,
     "huge": huge,
 }
 DEFAULT = tuple(name for name in SUITES if name != "huge")

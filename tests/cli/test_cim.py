@@ -213,3 +213,9 @@ def test_a_conversion_into_one_file_is_one_layer(run: Run, image: str, tmp_path:
     lone = make_image(tmp_path / "layout", [folder("Files"), file("Files/f", b"x")], tag="lone")
     assert run("convert", lone, f"cim:{tmp_path / 'a.cim'}", "-q").code == 0
     assert run("cim", "ls", tmp_path / "a.cim", "Files").out == "f\n"
+
+
+def test_a_verb_that_wants_a_manifest_says_what_to_do(run: Run, cims: Path) -> None:
+    ended = run("inspect", f"cim:{cims}")
+    assert (ended.code, ended.data) == (3, b"")
+    assert f"wclayer convert cim:{cims} oci:DIR:TAG" in ended.err

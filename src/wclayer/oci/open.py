@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenStore", "open_image", "open_place"]
 
+_LAYER_FORMS = ("cim:", "transport:", "base:", "plain:")
+
 _ROOTS = ("files", "hives", "utilityvm")
 """The folders at the top of a Windows layer tar, in lower case."""
 
@@ -141,6 +143,8 @@ def _open_path(place: Reference, limits: Limits, network: Network | None) -> tup
         if names_registry(place.location):
             return open_place(Reference("registry", place.location), limits=limits, network=network)
         hint = f"an image of Docker Hub is docker://{place.location}" if looks_like_registry(place.location) else None
+        if place.location.startswith(_LAYER_FORMS):
+            hint = f"a form of layers, and no image: wclayer convert {place.location} oci:DIR:TAG makes one of it"
         raise NotFoundError(f"no such file or folder: {place.location}", hint=hint)
     path, name = existing
     if path.is_dir():
