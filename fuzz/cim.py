@@ -14,22 +14,17 @@ again.
 
 from __future__ import annotations
 
-import argparse
 import random
-import resource
 import shutil
-import signal
 import struct
 import sys
-import tempfile
-import time
-import traceback
 import uuid
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from unittest.mock import patch
+
+from driver import Subject, drive
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -51,8 +46,6 @@ from wclayer.formats.cim.dump import dump  # noqa: E402
 from wclayer.formats.cim.reader import CimImage  # noqa: E402
 from wclayer.formats.cim.verify import verify_cim  # noqa: E402
 
-MEMORY = 512 << 20
-SECONDS = 10
 PARENT = uuid.UUID("99999999-8888-4777-8666-555555555555")
 INTERESTING = (
     0,
@@ -78,10 +71,6 @@ INTERESTING = (
 )
 
 Image = dict[str, bytes]
-
-
-class Hang(Exception):
-    """An image took too long."""
 
 
 def sound_images(directory: Path) -> list[Image]:
@@ -206,51 +195,33 @@ def one_image(path: Path) -> Counter[str]:
     return outcomes
 
 
-def main() -> int:
-    """Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", nargs="?", type=Path, help="read the one image v.cim in this folder")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, default=Path(), help="the folder for images that fail")
-    options = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    if options.directory:
-        print(one_image(options.directory / "v.cim"))
-        return 0
+class Images(Subject[Path]):
+    """A mutated image in a folder, always the same one."""
 
-    def too_long(_signal: int, _frame: FrameType | None) -> None:
-        raise Hang
+    name = "image"
+    memory = 512 << 20
+    kept = "the one image v.cim in this folder"
 
-    signal.signal(signal.SIGALRM, too_long)
-    outcomes: Counter[str] = Counter()
-    failures, slowest, begin = 0, 0.0, time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
-        sound = sound_images(Path(scratch))
-        place = Path(scratch) / "image"
-        for number in range(options.count):
-            source = random.Random(f"{options.seed}-{number}")
-            shutil.rmtree(place, ignore_errors=True)
-            place.mkdir()
-            for name, content in mutated(source.choice(sound), source).items():
-                (place / name).write_bytes(content)
-            started = time.process_time()
-            signal.alarm(SECONDS)
-            try:
-                outcomes += one_image(place / "v.cim")
-            except (Exception, Hang) as error:
-                failures += 1
-                kept = options.keep / f"cim-{options.seed}-{number}"
-                shutil.copytree(place, kept, dirs_exist_ok=True)
-                print(f"image {number}: {error!r}\n{traceback.format_exc()}", file=sys.stderr)
-            finally:
-                signal.alarm(0)
-            slowest = max(slowest, time.process_time() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"{options.count} images, seed {options.seed}: {failures} failures; {dict(outcomes.most_common())}")
-    print(f"slowest {slowest:.2f} s, peak {peak} MiB, {time.monotonic() - begin:.0f} s in all")
-    return 1 if failures else 0
+    def prepare(self, scratch: Path) -> None:
+        self.sound = sound_images(scratch)
+        self.place = scratch / "image"
+
+    def mutated(self, source: random.Random) -> Path:
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.place.mkdir()
+        for name, content in mutated(source.choice(self.sound), source).items():
+            (self.place / name).write_bytes(content)
+        return self.place
+
+    def outcomes(self, case: Path, source: random.Random) -> Counter[str]:  # noqa: ARG002
+        return one_image(case / "v.cim")
+
+    def keep(self, case: Path, folder: Path, number: str) -> None:
+        shutil.copytree(case, folder / f"cim-{number}", dirs_exist_ok=True)
+
+    def again(self, path: Path, source: random.Random) -> Counter[str]:  # noqa: ARG002
+        return one_image(path / "v.cim")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(drive(Images(), __doc__))

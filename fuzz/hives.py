@@ -11,31 +11,21 @@ A failing one is written to the folder of ``--keep``, and read again with ``pyth
 
 from __future__ import annotations
 
-import argparse
 import random
-import resource
-import signal
 import struct
 import sys
-import time
-import traceback
 from collections import Counter
 from pathlib import Path
-from types import FrameType
 from unittest.mock import patch
+
+from driver import Subject, drive
 
 from wclayer.errors import WclayerError
 from wclayer.regf import Hive, HiveKey, HiveValue, diff, merge, resolve, write_hive
 from wclayer.regf.logs import marvin32, replay
 from wclayer.regf.text import delta_of, parse_reg, sections_of, write_reg
 
-MEMORY = 256 << 20
-SECONDS = 10
 INTERESTING = (0, 1, 3, 4, 5, 7, 8, 0x20, 0xFF, 0x3FD8, 0x3FD9, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0x80000004, 0xFFFFFFFF)
-
-
-class Hang(Exception):
-    """A hive took too long."""
 
 
 def sound_hives() -> list[bytes]:
@@ -158,45 +148,29 @@ def one_hive(data: bytes, other: bytes, source: random.Random) -> Counter[str]:
     return outcomes
 
 
-def main() -> int:
-    """Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, help="read this one hive and show what happens")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, default=Path(), help="the folder for hives that fail")
-    options = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    sound = sound_hives()
-    if options.file:
-        print(one_hive(options.file.read_bytes(), sound[0], random.Random(options.seed)))
-        return 0
+class Hives(Subject[tuple[bytes, bytes]]):
+    """A mutated hive, and a sound one to put it on."""
 
-    def too_long(_signal: int, _frame: FrameType | None) -> None:
-        raise Hang
+    name = "hive"
+    memory = 256 << 20
+    kept = "this one hive"
 
-    signal.signal(signal.SIGALRM, too_long)
-    outcomes: Counter[str] = Counter()
-    failures, slowest, begin = 0, 0.0, time.monotonic()
-    for number in range(options.count):
-        source = random.Random(f"{options.seed}-{number}")
-        data = mutated(source.choice(sound), source)
-        started = time.process_time()
-        signal.alarm(SECONDS)
-        try:
-            outcomes += one_hive(data, source.choice(sound), source)
-        except (Exception, Hang) as error:
-            failures += 1
-            (options.keep / f"hive-{options.seed}-{number}").write_bytes(data)
-            print(f"hive {number}: {error!r}\n{traceback.format_exc()}", file=sys.stderr)
-        finally:
-            signal.alarm(0)
-        slowest = max(slowest, time.process_time() - started)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"{options.count} hives, seed {options.seed}: {failures} failures; {dict(outcomes.most_common())}")
-    print(f"slowest {slowest:.2f} s, peak {peak} MiB, {time.monotonic() - begin:.0f} s in all")
-    return 1 if failures else 0
+    def prepare(self, scratch: Path) -> None:  # noqa: ARG002
+        self.sound = sound_hives()
+
+    def mutated(self, source: random.Random) -> tuple[bytes, bytes]:
+        data = mutated(source.choice(self.sound), source)
+        return data, source.choice(self.sound)
+
+    def outcomes(self, case: tuple[bytes, bytes], source: random.Random) -> Counter[str]:
+        return one_hive(*case, source)
+
+    def keep(self, case: tuple[bytes, bytes], folder: Path, number: str) -> None:
+        (folder / f"hive-{number}").write_bytes(case[0])
+
+    def again(self, path: Path, source: random.Random) -> Counter[str]:
+        return one_hive(path.read_bytes(), self.sound[0], source)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(drive(Hives(), __doc__))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.cli.conftest import Run
 from tests.image.stacks import file, make_image
-from wclayer.cli.output import write_json, write_json_list, write_jsonl, write_line, write_lines
+from wclayer.cli.output import write_facts, write_json, write_json_list, write_jsonl, write_line, write_lines
 
 NAMES = ("path", 'odd "%s"\n', "size")
 SCHEMA = "wclayer.test%d/1"
@@ -65,6 +65,11 @@ def test_what_came_before_an_error_is_written() -> None:
             write_jsonl("s/1", ["path"], rows())
 
     assert written(write) == b'{"schema": "s/1", "path": "one"}\n{"schema": "s/1", "path": "two"}\n'
+
+
+def test_the_values_of_labels_stand_below_each_other() -> None:
+    facts = [("Size", "7"), ("a label that is long enough", "x")]
+    assert written(lambda: write_facts(facts)) == b"Size:                7\na label that is long enough: x\n"
 
 
 def test_rows_do_not_wait_for_the_last_one() -> None:

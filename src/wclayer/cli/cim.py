@@ -10,7 +10,16 @@ import click
 
 from wclayer.cli.cim_writing import create, destroy, extract, fork, import_layer, merge
 from wclayer.cli.options import format_option, quiet_option
-from wclayer.cli.output import data_output, size_text, write_json, write_json_list, write_jsonl, write_line, write_lines
+from wclayer.cli.output import (
+    data_output,
+    size_text,
+    write_facts,
+    write_json,
+    write_json_list,
+    write_jsonl,
+    write_line,
+    write_lines,
+)
 
 if TYPE_CHECKING:
     from wclayer.image.cim_listing import CimRow
@@ -92,8 +101,7 @@ def describe(file: Path, path: str, version_1: bool, output_format: str) -> None
     if output_format == "json":
         write_json("wclayer.cim.stat/1", about)
         return
-    for label, value in _described(about):
-        write_line(f"{label + ':':<20} {value}")
+    write_facts(_described(about))
 
 
 def _described(about: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -156,8 +164,7 @@ def inform(file: Path, version_1: bool, output_format: str) -> None:
     if output_format == "json":
         write_json("wclayer.cim.info/1", facts)
         return
-    for label, value in _facts(facts):
-        write_line(f"{label + ':':<20} {value}")
+    write_facts(_facts(facts))
 
 
 def _facts(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

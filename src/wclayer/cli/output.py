@@ -25,6 +25,7 @@ __all__ = [
     "tell",
     "tell_notes",
     "tell_notices",
+    "write_facts",
     "write_json",
     "write_json_list",
     "write_jsonl",
@@ -131,6 +132,12 @@ def write_line(text: str, *, err: bool = False) -> None:
     """A line of text, with whatever the terminal's encoding cannot show escaped."""
     stream = sys.stderr if err else sys.stdout
     stream.write(_shown(text, stream.encoding or "utf-8"))
+
+
+def write_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """What is known of one thing: a line for each label and its value, the values below each other."""
+    for label, value in facts:
+        write_line(f"{label + ':':<20} {value}")
 
 
 def write_lines(lines: Iterable[str]) -> None:

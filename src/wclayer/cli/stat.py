@@ -16,7 +16,7 @@ from wclayer.cli.options import (
     progress_option,
     quiet_option,
 )
-from wclayer.cli.output import write_json, write_line
+from wclayer.cli.output import write_facts, write_json
 from wclayer.cli.view import opened_view
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def command(
     if output_format == "json":
         write_json("wclayer.stat/1", description.as_dict())
         return
-    for label, value in _lines(description):
-        write_line(f"{label + ':':<20} {value}")
+    write_facts(_lines(description))
 
 
 def _lines(about: Description) -> list[tuple[str, str]]:

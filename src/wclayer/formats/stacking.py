@@ -13,19 +13,27 @@ Files of one layer whose names differ only in case are all shown: a Windows that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import lt
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from wclayer.formats.folder import LayerIndex, Node
 from wclayer.ntfs.names import fold
 
-__all__ = ["Parts", "Stacked", "Stacking"]
+__all__ = ["Parts", "Stacked", "Stacking", "walk_down"]
 
 Parts: TypeAlias = tuple[tuple[int, Node | None], ...]
 """The folders that make up a folder, nearest first, each with its layer; None is the top of a layer."""
 
 _Group: TypeAlias = tuple[int, list[Node]]  # a layer, and its entries of one folded name
+
+
+class _Shown(Protocol):
+    @property
+    def is_folder(self) -> bool: ...
+
+
+_S = TypeVar("_S", bound=_Shown)
 
 
 class Stacked(NamedTuple):
@@ -118,3 +126,16 @@ class Stacking:
     def _is_real(self, layer: int, folder: Node) -> bool:
         """Whether there is more to ``folder`` than tombstones in it."""
         return self._raw or not folder.is_synthesised or folder.id not in self._indexes[layer].ghosts
+
+
+def walk_down(folder: _S, children: Callable[[_S], Iterable[_S]]) -> Iterator[_S]:
+    """Everything below ``folder``, each folder before what is in it; ``children`` tells what that is."""
+    pending = [iter(children(folder))]
+    while pending:
+        for child in pending[-1]:
+            yield child
+            if child.is_folder:
+                pending.append(iter(children(child)))
+                break
+        else:
+            pending.pop()

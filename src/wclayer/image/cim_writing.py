@@ -21,12 +21,12 @@ from wclayer.formats.cim.merging import flatten
 from wclayer.formats.cim.profiles import COMPACT_LIMIT, LTSC2022, PROFILES, Profile, profile_for_build
 from wclayer.formats.cim.reader import read_header
 from wclayer.formats.cim.self_check import Check
-from wclayer.formats.cim.writer import CimWritten
+from wclayer.formats.cim.writer import CimWritten, ImageSettings
 from wclayer.formats.shaping import with_hard_links
 from wclayer.image.cim_places import find_cims, layer_folder_of
 from wclayer.image.comparing_sides import is_host_tree
 from wclayer.image.host_tree import read_host_tree
-from wclayer.image.layer_places import open_items, parse_place
+from wclayer.image.layer_places import parse_place
 from wclayer.image.layer_sources import SourceOptions, open_layers
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.model import LayerChain, LayerItem, Notice, Notices, copy_layer
@@ -113,13 +113,9 @@ def create_cim(
     writer = CimItemWriter(
         cim,
         parent=None if parent is None else parent.name,
-        profile=None if parent is not None else profile_for(options.profile),
-        guid=_guid(options),
-        deduplicate=options.deduplicate,
-        small_limit=COMPACT_LIMIT if options.compact else None,
         replace=options.replace,
-        check=options.check,
         notices=notices,
+        **_settings(options, is_fork=parent is not None),
     )
     with writer:
         copy_layer(_items(source, options, notices, progress), writer)
@@ -154,12 +150,8 @@ def import_cim(
         CimLayer(cim, folder or layer_folder_of(cim)),
         parents=parents,
         process=process,
-        profile=None if parents else profile_for(options.profile),
-        guid=_guid(options),
-        deduplicate=options.deduplicate,
-        small_limit=COMPACT_LIMIT if options.compact else None,
-        check=options.check,
         notices=notices,
+        **_settings(options, is_fork=bool(parents)),
     )
     with writer:
         copy_layer(_items(source, options, notices, progress), writer)
@@ -191,16 +183,7 @@ def merge_cims(
                 layers += [source.read for source in opened.layers]
             else:
                 layers.append(partial(_items, text, options, notices, progress))
-        writer = CimItemWriter(
-            cim,
-            profile=profile_for(options.profile),
-            guid=_guid(options),
-            deduplicate=options.deduplicate,
-            small_limit=COMPACT_LIMIT if options.compact else None,
-            replace=options.replace,
-            check=options.check,
-            notices=notices,
-        )
+        writer = CimItemWriter(cim, replace=options.replace, notices=notices, **_settings(options))
         with writer:
             flatten(LayerChain.from_base_first([partial(_linked, read) for read in layers]), writer)
     return written_cim(writer.written, writer.size, notices)
@@ -216,16 +199,7 @@ def _items(source: str, options: CimOptions, notices: Notices, progress: Progres
     if is_host_tree(place):
         yield from read_host_tree(place.path, notices)
         return
-    reading = options.source
-    with open_items(
-        place,
-        platform=reading.platform,
-        policy=reading.policy,
-        notices=notices,
-        limits=reading.limits,
-        progress=progress,
-        network=reading.network,
-    ) as items:
+    with options.source.open_items(place, notices, progress) as items:
         yield from with_hard_links(items)
 
 
@@ -243,6 +217,17 @@ def written_cim(written: CimWritten | None, size: int, notices: Notices) -> Writ
         notices=dict(notices.counts),
         listed=list(notices.listed),
     )
+
+
+def _settings(options: CimOptions, *, is_fork: bool = False) -> ImageSettings:
+    """What the writer of an image is told; a fork has the profile of its parent."""
+    return {
+        "profile": None if is_fork else profile_for(options.profile),
+        "guid": _guid(options),
+        "deduplicate": options.deduplicate,
+        "small_limit": COMPACT_LIMIT if options.compact else None,
+        "check": options.check,
+    }
 
 
 def _guid(options: CimOptions) -> uuid.UUID | None:

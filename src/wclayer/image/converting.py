@@ -26,7 +26,7 @@ from wclayer.image.converting_cims import convert_to_cims
 from wclayer.image.converting_images import ImageOptions, convert_image, copy_tar, put_layer
 from wclayer.image.exporting import compression_of, export_layer, open_output
 from wclayer.image.importing import ImportedLayer, Pour, import_layer
-from wclayer.image.layer_places import Place, open_items, parse_place
+from wclayer.image.layer_places import Place, parse_place
 from wclayer.image.layer_sources import SourceOptions, open_layers
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack
@@ -68,6 +68,10 @@ class ConvertOptions:
     def policy(self) -> Policy:
         """How a tar is read."""
         return "reference" if self.form == "reference" else "faithful"
+
+    def for_sources(self) -> SourceOptions:
+        """What concerns the reading of layers."""
+        return SourceOptions(self.parents, self.platform, self.policy, self.limits, self.network)
 
     def for_image(self) -> ImageOptions:
         """What concerns the writing of an image."""
@@ -285,16 +289,7 @@ class _Job:
         return shape
 
     def _pour(self, source: Place, writer: LayerWriter, shape: Shape = iter) -> None:
-        options = self.options
-        with open_items(
-            source,
-            platform=options.platform,
-            policy=options.policy,
-            notices=self.notices,
-            limits=options.limits,
-            progress=self.progress,
-            network=options.network,
-        ) as items:
+        with self.options.for_sources().open_items(source, self.notices, self.progress) as items:
             copy_layer(shape(items), writer)
 
     # ------------------------------------------------------------------ several layers
@@ -360,8 +355,7 @@ class _Job:
         self.result.layers = [str(top / str(number)) for number in range(len(base_first))]
 
     def _to_cims(self) -> None:
-        options = self.options
-        reading = SourceOptions(options.parents, options.platform, options.policy, options.limits, options.network)
+        reading = self.options.for_sources()
         with open_layers(self.source, reading, notices=self.notices, progress=self.progress) as sources:
             done = convert_to_cims(sources, self.destination.path, self.notices)
         self.result.layers = [str(cim) for cim in done.cims]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,20 @@ class SourceOptions:
     policy: Policy = "faithful"
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     network: Network | None = None
+
+    def open_items(
+        self, place: Place, notices: Notices, progress: Progress
+    ) -> AbstractContextManager[Iterable[LayerItem]]:
+        """The items of the one layer at ``place``, see :func:`~wclayer.image.layer_places.open_items`."""
+        return open_items(
+            place,
+            platform=self.platform,
+            policy=self.policy,
+            notices=notices,
+            limits=self.limits,
+            progress=progress,
+            network=self.network,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +183,7 @@ def _of_cims(place: Place) -> LayerSources:
 
 def _lone(place: Place, options: SourceOptions, notices: Notices, progress: Progress) -> LayerSource:
     def read() -> Iterator[LayerItem]:
-        with open_items(
-            place,
-            platform=options.platform,
-            policy=options.policy,
-            notices=notices,
-            limits=options.limits,
-            progress=progress,
-            network=options.network,
-        ) as items:
+        with options.open_items(place, notices, progress) as items:
             yield from items
 
     return LayerSource(str(place), read)

@@ -7,7 +7,6 @@ completed is taken as it is.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -16,7 +15,6 @@ from pathlib import Path
 
 from wclayer.errors import FormatError, StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, sweep
-from wclayer.formats.folder.folder import layer_chain_text
 from wclayer.image.importing import ImportedLayer
 from wclayer.image.lane import Lane, LaneLostError, LaneOptions, LocalLane
 from wclayer.image.lane_process import ProcessLane, can_start_processes
@@ -26,18 +24,13 @@ from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.schedule import Schedule, Stopped
 from wclayer.image.target import CIM_PREFIX
 from wclayer.image.unpacked import (
-    CHAIN_FILE,
-    CONFIG_FILE,
-    IMAGE_FILE,
     LAYERS,
-    MANIFEST_FILE,
-    SCHEMA,
     UnpackedImage,
     chain_ids,
     locked,
     refuse_others,
 )
-from wclayer.image.whole import new_file
+from wclayer.image.unpacked_documents import write_documents
 from wclayer.oci import Digest, Image, LayerBlob, Limits, open_image
 from wclayer.oci.network import Network
 from wclayer.oci.platforms import format_platform
@@ -132,7 +125,15 @@ def unpack_image(image: Image, folder: Path, options: UnpackOptions, progress: P
         sweep(layers)
         imported = _Layers(image, layers, options, progress, lock).run()
         chain = [layer.path for layer in reversed(imported)]
-        _write_documents(folder, image, imported, chain)
+        write_documents(
+            folder,
+            imported,
+            reference=image.reference,
+            digest=image.digest,
+            platform=_platform_text(image),
+            manifest=None if image.manifest is None else image.manifest.raw,
+            config=None if image.config is None else image.config.raw,
+        )
     return _counted(
         UnpackResult(image.reference, folder, imported, chain, _platform_text(image), image.digest, notes=image.notes)
     )
@@ -163,40 +164,6 @@ def _platform_text(image: Image) -> str | None:
 
 def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
-
-
-def _write_documents(folder: Path, image: Image, layers: list[ImportedLayer], chain: list[Path]) -> None:
-    if image.manifest is not None:
-        _write(folder / MANIFEST_FILE, image.manifest.raw)
-    if image.config is not None:
-        _write(folder / CONFIG_FILE, image.config.raw)
-    _write(folder / CHAIN_FILE, layer_chain_text(path.absolute() for path in chain))
-    document = {
-        "schema": SCHEMA,
-        "reference": image.reference,
-        "digest": str(image.digest) if image.digest else None,
-        "platform": _platform_text(image),
-        "layers": [
-            {
-                "folder": layer.path.name,
-                "diff_id": str(layer.diff_id),
-                "digest": str(layer.blob_digest) if layer.blob_digest else None,
-                "compression": layer.compression,
-                "size": layer.size,
-                "blob_size": layer.blob_size,
-            }
-            for layer in layers
-        ],
-    }
-    # Last: an unpacked image is one that has this file.
-    _write(folder / IMAGE_FILE, json.dumps(document, indent=1).encode() + b"\n")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with new_file(path) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
 
 
 class _Layers:

@@ -14,25 +14,20 @@ from pathlib import Path
 
 from wclayer.errors import StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
-from wclayer.formats.folder.folder import layer_chain_text
 from wclayer.formats.shaping import for_tar
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.image.importing import ImportedLayer
 from wclayer.image.layer_places import parse_place
-from wclayer.image.layer_sources import LayerSource, LayerSources, open_layers
+from wclayer.image.layer_sources import LayerSource, open_layers
 from wclayer.image.places import folder_made
 from wclayer.image.unpacked import (
-    CHAIN_FILE,
-    CONFIG_FILE,
-    IMAGE_FILE,
     LAYERS,
-    SCHEMA,
     UnpackedImage,
     chain_ids,
     locked,
     refuse_others,
 )
-from wclayer.image.whole import new_file
+from wclayer.image.unpacked_documents import write_documents
 from wclayer.model import Entry, LayerItem, Notices
 from wclayer.oci import Digest
 from wclayer.oci.documents import encode_json
@@ -61,7 +56,8 @@ def unpack_cims(
                 done.append(_pour(source, layers / f"layer-{number}", done, strict=strict, sync=sync))
             except WclayerError as error:
                 raise error.locate(layer=source.label) from None
-        _write_documents(folder, sources, done)
+        config = None if sources.config is None else config_with(sources.config, [layer.diff_id for layer in done])
+        write_documents(folder, done, reference=sources.reference, platform=sources.platform, config=config)
         return done, sources.platform
 
 
@@ -106,35 +102,3 @@ def _twice(source: LayerSource, tar: TarLayerWriter) -> Iterator[LayerItem]:
     for item in for_tar(source.read(), "faithful", Notices()):
         tar.write(item)
         yield item
-
-
-def _write_documents(folder: Path, sources: LayerSources, layers: list[ImportedLayer]) -> None:
-    if sources.config is not None:
-        _write(folder / CONFIG_FILE, config_with(sources.config, [layer.diff_id for layer in layers]))
-    _write(folder / CHAIN_FILE, layer_chain_text(layer.path.absolute() for layer in reversed(layers)))
-    document = {
-        "schema": SCHEMA,
-        "reference": sources.reference,
-        "digest": None,
-        "platform": sources.platform,
-        "layers": [
-            {
-                "folder": layer.path.name,
-                "diff_id": str(layer.diff_id),
-                "digest": None,
-                "compression": layer.compression,
-                "size": layer.size,
-                "blob_size": layer.blob_size,
-            }
-            for layer in layers
-        ],
-    }
-    # Last: an unpacked image is one that has this file.
-    _write(folder / IMAGE_FILE, json.dumps(document, indent=1).encode() + b"\n")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with new_file(path) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, Self
 
 from wclayer.errors import NotFoundError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerIndex, Node, StreamNode
-from wclayer.formats.stacking import Parts, Stacked, Stacking
+from wclayer.formats.stacking import Parts, Stacked, Stacking, walk_down
 from wclayer.image.paths import link_destination, windows_path
 from wclayer.model import LayerChain, Metadata, Stream
 from wclayer.ntfs.names import checked_path
@@ -182,15 +182,7 @@ class View:
 
     def walk(self, folder: Found) -> Iterator[Found]:
         """Everything below ``folder``, each folder before what is in it."""
-        pending = [iter(self.children(folder))]
-        while pending:
-            for child in pending[-1]:
-                yield child
-                if child.is_folder:
-                    pending.append(iter(self.children(child)))
-                    break
-            else:
-                pending.pop()
+        return walk_down(folder, self.children)
 
     def _child(self, folder: Found, name: str, *, descend: bool) -> Found | None:
         """What ``name`` means in ``folder``: the exact spelling first; to ``descend``, what a path can go through."""

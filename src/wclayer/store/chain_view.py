@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from wclayer.errors import FormatError
 from wclayer.formats.folder import LayerFolder, Node, StreamNode
-from wclayer.formats.stacking import Parts, Stacking
+from wclayer.formats.stacking import Parts, Stacking, walk_down
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Stream
 
 __all__ = ["ChainView", "Seen"]
@@ -72,15 +72,7 @@ class ChainView:
 
     def walk(self, folder: Seen | None = None) -> Iterator[Seen]:
         """Everything below ``folder`` (None: the top), each folder before what is in it."""
-        pending = [iter(self.children(folder or self.top))]
-        while pending:
-            for child in pending[-1]:
-                yield child
-                if child.is_folder:
-                    pending.append(iter(self.children(child)))
-                    break
-            else:
-                pending.pop()
+        return walk_down(folder or self.top, self.children)
 
     def file(self, seen: Seen) -> tuple[int, Node]:
         """The layer and the entry of the file itself: those of ``seen``, or of what a hard link is a name of.

@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from wclayer.errors import LimitError, UnsafeEntryError, UnsupportedError, UsageError, WclayerError
+from wclayer.errors import UnsupportedError, UsageError, WclayerError
 from wclayer.formats.base.reader import BaseLayerReader
 from wclayer.formats.base.writer import BaseLayerWriter
-from wclayer.formats.folder.index_builder import MAX_DEPTH
-from wclayer.formats.folder.staging import Staging
 from wclayer.formats.tar.reader import Policy
 from wclayer.formats.transport.portable import process_nothing
 from wclayer.formats.transport.pour import current_items
-from wclayer.formats.volume import Volume, VolumeError
-from wclayer.formats.volume.items import basic_of, volume_items, write_alternate, write_streams
+from wclayer.formats.volume import Volume
+from wclayer.formats.volume.item_writer import VolumeItemWriter
+from wclayer.formats.volume.items import basic_of, volume_items, write_streams
 from wclayer.formats.volume.layer import open_layer_volume, synchronise
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Transaction
-from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY
-from wclayer.ntfs.names import fold
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices
 
 __all__ = ["BaseFolderReader", "BaseFolderWriter", "refuse_deletions"]
 
@@ -69,95 +66,37 @@ def refuse_deletions(volume: Volume) -> None:
         )
 
 
-class BaseFolderWriter(Transaction):
+class BaseFolderWriter(VolumeItemWriter):
     """Writes layer items as the folder of a base layer, which appears with :meth:`commit`, whole.
 
     Raises UnsupportedError for deletions, UnsafeEntryError for what NTFS would refuse: a folder that is missing, a name
     that is taken. ``destination`` must not exist, or be empty.
     """
 
+    kind = "a base layer's folder"
+    _writer: BaseLayerWriter
+
     def __init__(self, destination: Path, *, notices: Notices | None = None) -> None:
-        self.notices = Notices() if notices is None else notices
-        self.path = destination.absolute()
-        self._staging = Staging(self.path)
-        self._state = "open"
-        try:
+        super().__init__(destination, notices)
+        with self._opening():
             self._volume = open_layer_volume(
                 self._staging.path, label=str(self.path), writable=True, notices=self.notices
             )
-        except BaseException as error:
-            self._staging.discard()
-            if isinstance(error, WclayerError):
-                error.locate(layer=str(self.path))
-            raise
         self._writer = BaseLayerWriter(self._volume, process_nothing, process_nothing)
-        self._owner = ""
-        self._streams: set[str] = set()
 
-    def write(self, item: LayerItem) -> None:
-        """Take one item. After an error only :meth:`abort` is possible."""
-        self._refuse_unless_open()
-        self._state = "broken"
-        try:
-            self._write(item)
-        except VolumeError as error:
-            # The folder is new, so nothing but the layer itself can be in the way.
-            raise UnsafeEntryError(error.message, layer=str(self.path), path=item.path) from error
-        except WclayerError as error:
-            error.path = item.path
-            raise error.locate(layer=str(self.path)) from None
-        self._state = "open"
+    def _finish(self) -> None:
+        self._writer.close()
+        self._volume.close()
+        synchronise(self._staging.path)
+        self._staging.publish()
 
-    def commit(self) -> None:
-        """Make the folder exist."""
-        try:
-            self._refuse_unless_open()
-            self._writer.close()
-            self._volume.close()
-            synchronise(self._staging.path)
-            self._staging.publish()
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, WclayerError):
-                error.locate(layer=str(self.path))
-            raise
-        self._state = "committed"
-
-    def abort(self) -> None:
-        """Leave nothing behind. Harmless after :meth:`commit` and when called twice."""
-        if self._state in ("committed", "aborted"):
-            return
-        self._state = "aborted"
-        self._writer.abandon()
-        try:
-            self._volume.close(commit=False)
-        finally:
-            self._staging.discard()
-
-    def _refuse_unless_open(self) -> None:
-        if self._state != "open":
-            raise UsageError(f"the writer of {self.path} is {self._state}")
-
-    def _write(self, item: LayerItem) -> None:
-        if item.path.count("/") >= MAX_DEPTH:
-            raise LimitError(f"the path has more than {MAX_DEPTH} components")
-        path = item.path.replace("/", "\\")
+    def _pour(self, item: LayerItem, path: str) -> None:
         if isinstance(item, Entry):
-            basic = basic_of(item.metadata)
-            if item.is_directory != bool(basic.attributes & FILE_ATTRIBUTE_DIRECTORY):
-                self.notices.add("attributes-and-type", item.path, "its attributes now say what its type says")
-                basic = basic._replace(attributes=basic.attributes ^ FILE_ATTRIBUTE_DIRECTORY)
-            self._writer.add(path, basic)
+            self._writer.add(path, self._basic_of(item))
             write_streams(item, self._writer.write)
-            self._owner = item.path
-            self._streams = set()
+            self._own(item)
         elif isinstance(item, AlternateStream):
-            if item.path != self._owner:
-                raise UnsupportedError("a base layer's folder cannot take a stream apart from its file")
-            if fold(item.name) in self._streams:
-                raise UnsafeEntryError(f"the stream {item.name} comes twice")
-            self._streams.add(fold(item.name))
-            write_alternate(item, self._writer.write)
+            self._write_alternate(item)
         elif isinstance(item, HardLink):
             self._owner = ""
             self._writer.add_link(path, item.target.replace("/", "\\"))

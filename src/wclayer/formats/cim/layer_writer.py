@@ -9,23 +9,23 @@ Source: hcsshim ``internal/wclayer/cim`` (``ForkedCimLayerWriter``).
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
+from typing import Unpack
 
-from wclayer.errors import StoreError, UsageError, WclayerError
+from wclayer.errors import StoreError, UsageError
 from wclayer.formats.cim.files import destroy_cim
 from wclayer.formats.cim.hives import merge_hives
 from wclayer.formats.cim.layer_import import LayerImport
 from wclayer.formats.cim.layer_names import CimLayer
-from wclayer.formats.cim.profiles import Profile
 from wclayer.formats.cim.std_files import StdFiles
-from wclayer.formats.cim.writer import Check, CimWriter, CimWritten
-from wclayer.model import LayerItem, Notices, Transaction
+from wclayer.formats.cim.writer import CimWriter, CimWritten, ImageSettings
+from wclayer.formats.item_writing import ItemTransaction
+from wclayer.model import LayerItem, Notices
 
 __all__ = ["CimLayerWriter"]
 
 
-class CimLayerWriter(Transaction):
+class CimLayerWriter(ItemTransaction):
     """Writes layer items as ``layer``: an image and a folder, neither of which may exist.
 
     ``parents`` are nearest first, all with their images in one folder; without any the layer is a base. ``process``
@@ -41,21 +41,16 @@ class CimLayerWriter(Transaction):
         *,
         parents: Sequence[CimLayer] = (),
         process: bool = True,
-        profile: Profile | None = None,
-        guid: uuid.UUID | None = None,
-        deduplicate: bool = True,
-        small_limit: int | None = None,
-        check: Check = "sample",
-        wait: float = 0.0,
         notices: Notices | None = None,
+        **settings: Unpack[ImageSettings],
     ) -> None:
         self.layer = layer
+        self.path = layer.folder
         self.notices = Notices() if notices is None else notices
         #: What was written, after :meth:`commit`.
         self.written: CimWritten | None = None
         #: Whether the layer is processed; it counts when it is committed.
         self.process = process
-        self._state = "open"
         if parents and parents[0].cim.absolute().parent != layer.cim.absolute().parent:
             raise UsageError(f"the image {layer.cim} must be in the folder of its parent {parents[0].cim}")
         try:
@@ -68,14 +63,9 @@ class CimLayerWriter(Transaction):
             self._image = CimWriter(
                 layer.cim.parent,
                 layer.cim.name,
-                profile=profile,
                 parent=parents[0].cim.name if parents else None,
-                guid=guid,
-                deduplicate=deduplicate,
-                small_limit=small_limit,
-                check=check,
-                wait=wait,
                 notices=self.notices,
+                **settings,
             )
         except BaseException:
             self._files.discard()
@@ -87,45 +77,25 @@ class CimLayerWriter(Transaction):
         """The sum of the sizes of the files so far, in bytes, as hcsshim counts it: without alternate streams."""
         return self._import.pouring.size
 
-    def write(self, item: LayerItem) -> None:
-        """Take one item. After an error only :meth:`abort` is possible."""
-        self._refuse_unless_open()
-        self._state = "broken"
-        try:
-            self._import.write(item)
-        except WclayerError as error:
-            raise error.locate(layer=str(self.layer.folder), path=item.path) from None
-        self._state = "open"
-
     def commit(self) -> None:
         """Process the layer and make its image and its folder exist."""
-        try:
-            self._refuse_unless_open()
-            self._import.finish(process=self.process)
-            self.written = self._image.commit()
-            try:
-                self._files.publish()
-            except BaseException:
-                destroy_cim(self.layer.cim)
-                raise
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, WclayerError):
-                error.locate(layer=str(self.layer.folder))
-            raise
-        self._state = "committed"
+        super().commit()
         self._files.keep()
 
-    def abort(self) -> None:
-        """Leave nothing behind. Harmless after :meth:`commit` and when called twice."""
-        if self._state in ("committed", "aborted"):
-            return
-        self._state = "aborted"
+    def _take(self, item: LayerItem) -> None:
+        self._import.write(item)
+
+    def _finish(self) -> None:
+        self._import.finish(process=self.process)
+        self.written = self._image.commit()
+        try:
+            self._files.publish()
+        except BaseException:
+            destroy_cim(self.layer.cim)
+            raise
+
+    def _discard(self) -> None:
         try:
             self._image.abort()
         finally:
             self._files.discard()
-
-    def _refuse_unless_open(self) -> None:
-        if self._state != "open":
-            raise UsageError(f"the writer of {self.layer.folder} is {self._state}")

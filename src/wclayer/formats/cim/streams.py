@@ -23,6 +23,7 @@ from wclayer.formats.cim.structures import (
     PeImage,
     StreamRecord,
 )
+from wclayer.formats.raw_stream import RawStream
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -135,40 +136,21 @@ class StreamData:
             position += len(piece)
 
 
-class _RawStream(io.RawIOBase):
-    """A stream as a file that can be read anywhere."""
+class _OpenStream(RawStream):
+    """A stream as a file, which a read fills from as many pieces as it takes."""
 
     def __init__(self, data: StreamData) -> None:
-        super().__init__()
+        super().__init__(data.size)
         self._data = data
-        self._position = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._data.size}.get(whence)
-        if start is None or start + offset < 0:
-            raise ValueError(f"no position: {offset} from {whence}")
-        self._position = start + offset
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
+    def _read_at(self, position: int, length: int) -> bytes:
+        return self._data.read_at(position, length)
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         view = memoryview(buffer).cast("B")
         done = 0
-        while done < len(view):
-            piece = self._data.read_at(self._position, len(view) - done)
-            if not piece:
-                break
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-            self._position += len(piece)
+        while count := super().readinto(view[done:]):
+            done += count
         return done
 
 
@@ -213,7 +195,7 @@ class CimStream:
 
     def open(self) -> io.RawIOBase:
         """The data as a seekable file. Raises what :meth:`data` raises."""
-        return _RawStream(self.data())
+        return _OpenStream(self.data())
 
     def pieces(self) -> Iterator[bytes]:
         """The data in pieces of at most 1 MiB. Raises what :meth:`data` raises."""

@@ -22,9 +22,11 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict
 
 from wclayer.errors import (
     FormatError,
@@ -54,7 +56,7 @@ from wclayer.model import Metadata, Notices, Transaction
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_SPARSE_FILE
 from wclayer.ntfs.names import checked_path, checked_stream_name, encode_wtf8
 
-__all__ = ["Check", "CimSink", "CimWriter", "CimWritten"]
+__all__ = ["Check", "CimSink", "CimWriter", "CimWritten", "ImageSettings"]
 
 _LARGEST_SMALL: Final = 1 << 20
 _DATA: Final = "$DATA"
@@ -72,6 +74,17 @@ class CimWritten(NamedTuple):
     path: Path
     guid: uuid.UUID
     counts: dict[str, int]
+
+
+class ImageSettings(TypedDict, total=False):
+    """Arguments of :class:`CimWriter` that concern an image of any kind, for writers that hand them on."""
+
+    profile: Profile | None
+    guid: uuid.UUID | None
+    deduplicate: bool
+    small_limit: int | None
+    check: Check
+    wait: float
 
 
 class CimWriter(Transaction):
@@ -125,17 +138,8 @@ class CimWriter(Transaction):
             raise UsageError(f"{name} cannot be forked into itself", hint="choose another name for the fork")
         self._staged = StagedImage(self.path, self.guid, replace=replace, wait=wait)
         self._store: ObjectStore | None = None
-        try:
+        with self._whole():
             self._begin(None if parent is None else directory / parent, profile, small_limit)
-        except OSError as error:
-            self.abort()
-            raise self._refused(error) from error
-        except WclayerError as error:
-            self.abort()
-            raise error.locate(image=str(self.path)) from None
-        except BaseException:
-            self.abort()
-            raise
 
     def _begin(self, parent: Path | None, profile: Profile | None, small_limit: int | None) -> None:
         chosen = profile or LTSC2022
@@ -254,19 +258,10 @@ class CimWriter(Transaction):
         Raises FormatError when the last stream lacks bytes, IntegrityError when the image does not read back,
         StoreError, LimitError; then nothing is left behind, and what was to be replaced is as it was.
         """
-        try:
+        with self._whole():
             self._refuse_unless_open()
             self._end_sink()
             written = self._publish()
-        except OSError as error:
-            self.abort()
-            raise self._refused(error) from error
-        except WclayerError as error:
-            self.abort()
-            raise error.locate(image=str(self.path)) from None
-        except BaseException:
-            self.abort()
-            raise
         self._state = "committed"
         self.written = written
         return written
@@ -279,6 +274,21 @@ class CimWriter(Transaction):
         if self._store is not None:
             self._store.close()
         self._staged.discard()
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """Leave nothing behind when the block fails, and name the image."""
+        try:
+            yield
+        except OSError as error:
+            self.abort()
+            raise self._refused(error) from error
+        except WclayerError as error:
+            self.abort()
+            raise error.locate(image=str(self.path)) from None
+        except BaseException:
+            self.abort()
+            raise
 
     def _publish(self) -> CimWritten:
         store = self._store

@@ -13,15 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from wclayer.errors import FormatError, NotFoundError, UnsupportedError, UsageError
 from wclayer.formats.disk.partitions import ntfs_partition
 from wclayer.formats.disk.window import Readable, Window
+from wclayer.formats.raw_stream import RawStream
 from wclayer.ntfs.names import fold
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["NtfsFile", "NtfsVolume", "open_ntfs"]
 
@@ -225,47 +223,18 @@ def _damaged(path: str, error: OSError | None) -> FormatError:
     return FormatError(f"cannot read {path} of the NTFS volume: {said[0]}", kind="ntfs")
 
 
-class NtfsStream(io.RawIOBase):
+class NtfsStream(RawStream):
     """The data of a stream; each read gives at most 1 MiB."""
 
     def __init__(self, source: Any, path: str) -> None:
-        super().__init__()
+        super().__init__(source.size)
         self._source = source
         self._path = path
-        self._position = 0
-        self.size: int = source.size
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """The position in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place, also behind the end, where there is nothing to read."""
-        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        if position < 0:
-            raise ValueError(f"seek to {position}")
-        self._position = position
-        return position
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer``, or its first MiB."""
-        view = memoryview(buffer).cast("B")
-        count = min(len(view), 1 << 20, max(0, self.size - self._position))
-        if not count:
-            return 0
+    def _read_at(self, position: int, length: int) -> bytes:
         try:
-            self._source.seek_offset(self._position, io.SEEK_SET)
-            piece = self._source.read_buffer(count)
+            self._source.seek_offset(position, io.SEEK_SET)
+            piece: bytes = self._source.read_buffer(min(length, 1 << 20))
         except OSError as error:
             raise _damaged(self._path, error) from error
-        view[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
+        return piece

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from wclayer.errors import FormatError, IntegrityError
-from wclayer.formats.folder.door import readable, store_error
+from wclayer.formats.folder.door import Door, readable, store_error
 from wclayer.model import Stream
 from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import encode_wtf8, fold
@@ -35,6 +35,7 @@ __all__ = [
     "STREAM_FOLDER",
     "copy_file",
     "crc32",
+    "file_at",
     "file_stream",
     "host_leaf",
     "host_times",
@@ -186,6 +187,12 @@ def file_stream(
             os.close(descriptor)
 
     return Stream(size, source, ranges, host_path)
+
+
+def file_at(door: Door, folder: bytes, leaf: bytes, size: int, ranges: tuple[tuple[int, int], ...] | None) -> Stream:
+    """The stream in the file ``leaf`` in ``folder`` of ``door``: :func:`file_stream` says how it is read."""
+    path = folder + b"/" + leaf if folder else leaf
+    return file_stream(lambda: door.open(folder, leaf), size, ranges, path, None, door.where)
 
 
 def stored_bytes(data: Stream, path: str) -> bytes:

@@ -10,7 +10,7 @@ from wclayer.formats.folder.content import (
     STREAM_FOLDER,
     copy_file,
     crc32,
-    file_stream,
+    file_at,
     host_leaf,
     host_times,
     host_wants_escape,
@@ -123,9 +123,7 @@ class HostTree:
             linked = self.door.link(source, folder, leaf, parent, host, size=size)
         if not linked:
             if target.layer is None:
-                data = file_stream(
-                    lambda: source.open(folder, leaf), size, node.ranges, folder + b"/" + leaf, None, self._where
-                )
+                data = file_at(source, folder, leaf, size, node.ranges)
             else:
                 copied = parents[target.layer].open_data(node)
                 data = Stream.from_bytes(b"") if copied is None else copied

@@ -18,7 +18,7 @@ from wclayer.errors import WclayerError
 from wclayer.formats.folder.content import (
     copy_file,
     crc32,
-    file_stream,
+    file_at,
     host_leaf,
     host_times,
     write_rest,
@@ -152,9 +152,7 @@ class TreeWorker:
             leaf = self._other_name(leaf)
             linked = door.link(door, folder, source, parent, leaf, size=size)
         if not linked:
-            data = file_stream(
-                lambda: door.open(folder, source), size, ranges, _joined(folder, source), None, self._where
-            )
+            data = file_at(door, folder, source, size, ranges)
             copy_file(door.create(parent, leaf), data, host_times(last_write_time), path, self._where)
 
     def _other_name(self, leaf: bytes) -> bytes:

@@ -12,10 +12,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wclayer.errors import FormatError, LimitError, UnsafeEntryError, UnsupportedError, UsageError, WclayerError
+from wclayer.errors import FormatError, UnsafeEntryError, UnsupportedError, UsageError, WclayerError
 from wclayer.formats.folder.door import store_error
-from wclayer.formats.folder.index_builder import MAX_DEPTH
-from wclayer.formats.folder.staging import Staging
 from wclayer.formats.tar.reader import Policy
 from wclayer.formats.transport.blobs import blob_items
 from wclayer.formats.transport.names import FILES, HIVES, SIDECAR, TOMBSTONES, UTILITY_VM
@@ -26,9 +24,10 @@ from wclayer.formats.transport.reader import LegacyLayerReader, open_blob
 from wclayer.formats.transport.tombstones import tombstone_lines
 from wclayer.formats.transport.writer import LegacyLayerWriter
 from wclayer.formats.volume import BasicInfo, Manifest, Status, Volume, VolumeError
-from wclayer.formats.volume.items import basic_of, metadata_of, volume_items, write_alternate, write_streams
+from wclayer.formats.volume.item_writer import VolumeItemWriter
+from wclayer.formats.volume.items import basic_of, metadata_of, volume_items, write_streams
 from wclayer.formats.volume.paths import is_below, place_in_walk
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Tombstone, Transaction
+from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Tombstone
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY
 from wclayer.ntfs.names import fold
 
@@ -99,7 +98,7 @@ class TransportFolderReader:
             yield from volume_items(volume, status, path)
 
 
-class TransportFolderWriter(Transaction):
+class TransportFolderWriter(VolumeItemWriter):
     """Writes layer items as the transport folder ``destination``, which appears with :meth:`commit`, whole.
 
     What such a folder cannot hold is refused, or given up with a notice: a utility VM and links to files of a parent
@@ -107,14 +106,14 @@ class TransportFolderWriter(Transaction):
     other's way raise UnsafeEntryError. ``destination`` must not exist, or be empty.
     """
 
+    kind = "a transport folder"
+    _writer: LegacyLayerWriter
+
     def __init__(self, destination: Path, *, notices: Notices | None = None) -> None:
-        self.notices = Notices() if notices is None else notices
-        self.path = destination.absolute()
-        refuse_foreign_manifest(self.path)
-        self._staging = Staging(self.path)
-        self._state = "open"
+        refuse_foreign_manifest(destination.absolute())
+        super().__init__(destination, notices)
         folder = self._staging.path / "transport"
-        try:
+        with self._opening():
             folder.mkdir()
             self._manifest = Manifest(self._staging.path / "manifest")
             try:
@@ -122,17 +121,7 @@ class TransportFolderWriter(Transaction):
             except BaseException:
                 self._manifest.close(commit=False)
                 raise
-        except OSError as error:
-            self._staging.discard()
-            raise store_error(error, "cannot make the folder", os.fsencode(self.path), "") from error
-        except BaseException as error:
-            self._staging.discard()
-            if isinstance(error, WclayerError):
-                error.locate(layer=str(self.path))
-            raise
         self._writer = LegacyLayerWriter(self._volume, self._volume, ())
-        self._owner = ""
-        self._streams: set[str] = set()
         self._reparse_points: set[str] = set()
         self._last_parent = ""
         self._last_place: list[bytes] = []
@@ -140,56 +129,9 @@ class TransportFolderWriter(Transaction):
         self._link_times: dict[str, BasicInfo] = {}
         self._links: dict[str, str] = {}
 
-    def write(self, item: LayerItem) -> None:
-        """Take one item. After an error only :meth:`abort` is possible."""
-        self._refuse_unless_open()
-        self._state = "broken"
-        try:
-            self._write(item)
-        except VolumeError as error:
-            raise self._refused(error, item.path) from error
-        except WclayerError as error:
-            error.path = item.path
-            raise error.locate(layer=str(self.path)) from None
-        self._state = "open"
-
-    def commit(self) -> None:
-        """Make the folder exist: deletions, links, and the rename to its name."""
-        try:
-            self._refuse_unless_open()
-            self._finish()
-        except BaseException as error:
-            self.abort()
-            if isinstance(error, WclayerError):
-                error.locate(layer=str(self.path))
-            raise
-        self._state = "committed"
-
-    def abort(self) -> None:
-        """Leave nothing behind. Harmless after :meth:`commit` and when called twice."""
-        if self._state in ("committed", "aborted"):
-            return
-        self._state = "aborted"
-        self._writer.abandon()
-        try:
-            self._volume.close(commit=False)
-        finally:
-            self._staging.discard()
-
     # ------------------------------------------------------------------ items
 
-    def _refuse_unless_open(self) -> None:
-        if self._state != "open":
-            raise UsageError(f"the writer of {self.path} is {self._state}")
-
-    def _refused(self, error: VolumeError, path: str) -> UnsafeEntryError:
-        """The same as an error of the layer: the folder is new, so nothing but the layer itself can be in the way."""
-        return UnsafeEntryError(error.message, layer=str(self.path), path=path)
-
-    def _write(self, item: LayerItem) -> None:
-        if item.path.count("/") >= MAX_DEPTH:
-            raise LimitError(f"the path has more than {MAX_DEPTH} components")
-        path = item.path.replace("/", "\\")
+    def _pour(self, item: LayerItem, path: str) -> None:
         if path == UTILITY_VM or is_below(path, UTILITY_VM):
             raise UnsupportedError("a transport folder cannot hold a utility VM", hint="convert to another format")
         if isinstance(item, Entry):
@@ -197,12 +139,7 @@ class TransportFolderWriter(Transaction):
             self._look_at_order(path)
             self._entry(item, path)
         elif isinstance(item, AlternateStream):
-            if item.path != self._owner:
-                raise UnsupportedError("a transport folder cannot take a stream apart from its file")
-            if fold(item.name) in self._streams:
-                raise UnsafeEntryError(f"the stream {item.name} comes twice")
-            self._streams.add(fold(item.name))
-            write_alternate(item, self._writer.write)
+            self._write_alternate(item)
         elif isinstance(item, HardLink):
             self._owner = ""
             self._make_folders(path)
@@ -247,11 +184,7 @@ class TransportFolderWriter(Transaction):
         self._last_place = place
 
     def _entry(self, entry: Entry, path: str) -> None:
-        metadata = entry.metadata
-        basic = basic_of(metadata)
-        if entry.is_directory != bool(basic.attributes & FILE_ATTRIBUTE_DIRECTORY):
-            self.notices.add("attributes-and-type", entry.path, "its attributes now say what its type says")
-            basic = basic._replace(attributes=basic.attributes ^ FILE_ATTRIBUTE_DIRECTORY)
+        metadata, basic = entry.metadata, self._basic_of(entry)
         if is_below(path, HIVES):
             if metadata.security_descriptor is not None:
                 self.notices.add("hive-security", entry.path, "a transport folder has no descriptors of hives")
@@ -259,8 +192,7 @@ class TransportFolderWriter(Transaction):
                 self.notices.add("hive-attributes", entry.path, "a transport folder has no attributes of hives")
         self._writer.add(path, basic)
         write_streams(entry, self._writer.write)
-        self._owner = entry.path
-        self._streams = set()
+        self._own(entry)
         if metadata.reparse is not None:
             self._reparse_points.add(fold(path))
 

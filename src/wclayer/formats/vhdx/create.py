@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 from uuid import uuid4
 
 from wclayer.errors import UsageError
@@ -44,33 +44,22 @@ _LOG, _METADATA, _TABLE = ALIGNMENT, 2 * ALIGNMENT, 3 * ALIGNMENT
 _AT_ONCE = 1 << 17
 
 
-def create_vhdx(
-    path: Path,
-    size: int | None = None,
-    *,
-    kind: Literal["dynamic", "fixed"] = "dynamic",
-    block_size: int = 1 << 20,
-    parent: Path | None = None,
-    parents: Parents = "follow",
-    within: Sequence[Path] = (),
-    logical_sector_size: int = 512,
-    physical_sector_size: int = 4096,
-) -> None:
+class _Shape(TypedDict, total=False):
+    kind: Literal["dynamic", "fixed"]
+    block_size: int
+    parent: Path | None
+    parents: Parents
+    within: Sequence[Path]
+    logical_sector_size: int
+    physical_sector_size: int
+
+
+def create_vhdx(path: Path, size: int | None = None, **shape: Unpack[_Shape]) -> None:
     """Make an empty disk of ``size`` bytes; with ``parent`` one that shows what that one shows.
 
-    The parameters are those of :func:`new_vhdx`.
+    The parameters are those of :func:`new_vhdx`, but for ``replace``.
     """
-    with new_vhdx(
-        path,
-        size,
-        kind=kind,
-        block_size=block_size,
-        parent=parent,
-        parents=parents,
-        within=within,
-        logical_sector_size=logical_sector_size,
-        physical_sector_size=physical_sector_size,
-    ):
+    with new_vhdx(path, size, **shape):
         pass
 
 

@@ -8,13 +8,13 @@ Source: MS-VHDX 2.4 and 2.5.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from wclayer.errors import FormatError, LimitError, NotFoundError, UnsafeEntryError, UsageError
+from wclayer.formats.raw_stream import RawStream
 from wclayer.formats.vhdx.blocks import BlockTable, Geometry
 from wclayer.formats.vhdx.file import DiskFile
 from wclayer.formats.vhdx.headers import Header, read_creator, read_header
@@ -35,9 +35,6 @@ from wclayer.formats.vhdx.structures import (
     UNMAPPED,
     ZERO,
 )
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 __all__ = ["DEEPEST_CHAIN", "DiskStream", "Kind", "VhdxDisk"]
 
@@ -276,38 +273,12 @@ class VhdxDisk:
         self.close()
 
 
-class DiskStream(io.RawIOBase):
+class DiskStream(RawStream):
     """A disk, read as a file is. Each read gives at most 1 MiB."""
 
     def __init__(self, disk: VhdxDisk) -> None:
-        super().__init__()
+        super().__init__(disk.size)
         self._disk = disk
-        self._position = 0
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """The position in bytes."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place, also behind the end, where there is nothing to read."""
-        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._disk.size}[whence]
-        if position < 0:
-            raise ValueError(f"seek to {position}")
-        self._position = position
-        return position
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer``, or its first MiB."""
-        view = memoryview(buffer).cast("B")
-        piece = self._disk.read(self._position, min(len(view), ALIGNMENT))
-        view[: len(piece)] = piece
-        self._position += len(piece)
-        return len(piece)
+    def _read_at(self, position: int, length: int) -> bytes:
+        return self._disk.read(position, min(length, ALIGNMENT))
