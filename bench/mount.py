@@ -43,7 +43,7 @@ def mount(bench: Bench) -> Result:
     listed = folder / "names.txt"
     listed.write_text("".join(f"{path}\n" for path in random.Random(bench.seed).sample(paths, len(paths))))
     layer = folder / "layer"
-    subprocess.run([*wclayer(), "import", "-q", str(tar), str(layer)], check=True)
+    _run(*wclayer(), "import", str(tar), str(layer))
     volume = _volume(folder, tar, size, names) if can_mount() and version_of("ntfs-3g", "--version") else None
 
     def reading(name: str, where: str, version: str = "") -> Candidate:
@@ -65,17 +65,17 @@ def mount(bench: Bench) -> Result:
         place = Path(tempfile.mkdtemp(prefix="mounted-", dir=folder))
         for name in ("ours", "ntfs"):
             (place / name).mkdir()
-        subprocess.run([*wclayer(), "mount", "-q", str(layer), str(place / "ours")], check=True)
+        _run(*wclayer(), "mount", str(layer), str(place / "ours"))
         try:
             if volume is not None:
-                subprocess.run(["ntfs-3g", "-o", "ro,big_writes", str(volume), str(place / "ntfs")], check=True)
+                _run("ntfs-3g", "-o", "ro,big_writes", str(volume), str(place / "ntfs"))
             try:
                 yield place
             finally:
                 if volume is not None:
-                    subprocess.run(["umount", str(place / "ntfs")], check=True)
+                    _run("umount", str(place / "ntfs"))
         finally:
-            subprocess.run([*wclayer(), "umount", "-q", str(place / "ours")], check=True)
+            _run(*wclayer(), "umount", str(place / "ours"))
         shutil.rmtree(place)
 
     candidates = [*mine, *theirs]
@@ -90,6 +90,14 @@ def mount(bench: Bench) -> Result:
     rows = [row(candidate, mine[0]) for candidate in candidates]
     title = "A mounted layer"
     return Result("mount", title, bench.rounds, file_system_name(), {"described": described}, rows, targets, missing)
+
+
+def _run(*command: str) -> None:
+    """Run what is not measured; what it says matters only when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stdout, done.stderr, file=sys.stderr)
+        done.check_returncode()
 
 
 def _candidate(name: str, command: list[str], version: str) -> Candidate:
@@ -133,11 +141,11 @@ def _volume(folder: Path, tar: Path, size: int, names: int) -> Path:
     image, place = folder / "volume.img", folder / "volume"
     with image.open("wb") as file:
         file.truncate(2 * size + names * 8192 + (256 << 20))
-    subprocess.run(["mkntfs", "-F", "-Q", "-q", "-s", "512", "-c", "4096", "-p", "2048", str(image)], check=True)
+    _run("mkntfs", "-F", "-Q", "-q", "-s", "512", "-c", "4096", "-p", "2048", str(image))
     place.mkdir()
-    subprocess.run(["ntfs-3g", "-o", "big_writes", str(image), str(place)], check=True)
+    _run("ntfs-3g", "-o", "big_writes", str(image), str(place))
     try:
-        subprocess.run(["tar", "-xf", str(tar), "-C", str(place), "--no-same-owner"], check=True)
+        _run("tar", "-xf", str(tar), "-C", str(place), "--no-same-owner")
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        _run("umount", str(place))
     return image

@@ -94,4 +94,4 @@ def command(
         )
     elif not foreground:
         how = f", changes go to {done.upper}" if done.upper is not None else ", read-only"
-        write_line(f"{folder}: {done.layers} layers of {done.reference}{how}")
+        write_line(f"{folder}: {done.layers} {'layer' if done.layers == 1 else 'layers'} of {done.reference}{how}")
