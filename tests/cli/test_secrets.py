@@ -156,6 +156,7 @@ def calls(image: str, place: Path) -> dict[str, list[list[str]]]:
         "os": [[image]],
         "pull": [[image], [image, "--unpack", str(place / "out" / "pulled")]],
         "push": [[local, f"{repository}-push:v1"]],
+        "rebase": [[image, f"oci:{place / 'out' / 'rebased'}:v1", "--old-base", image, "--new-base", image]],
         "recompress": [[image, f"oci:{place / 'out' / 'smaller'}:v1", "--zstd"]],
         "reg": [["ls", image], ["diff", image, image]],
         "sbom": [[image, "-o", str(place / "out" / "sbom.json")]],

@@ -46,6 +46,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "os": ("wclayer.cli.os_verb", "Say which Windows an image is, with its updates and software."),
     "pull": ("wclayer.cli.pull", "Fetch an image of a registry, and unpack it while it comes."),
     "push": ("wclayer.cli.push", "Push an image to a registry."),
+    "rebase": ("wclayer.cli.rebase", "Put an image on another base."),
     "recompress": ("wclayer.cli.recompress", "Copy an image with its layers compressed another way."),
     "reg": ("wclayer.cli.reg", "Look into the registry of an image, compare it, change it."),
     "sample": ("wclayer.cli.sample", "Make a small Windows image with no Microsoft content."),
