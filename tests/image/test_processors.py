@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from wclayer.image.processors import usable_processors
+from wclayer.image.processors import prefer_throughput, usable_processors
 
 
 @pytest.fixture
@@ -65,3 +67,28 @@ def test_without_such_groups_the_binding_counts(machine: Path, monkeypatch: pyte
 
 def test_this_machine_has_one_at_least() -> None:
     assert 1 <= usable_processors() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this class of scheduling")
+def test_a_thread_that_prefers_throughput_hands_that_on_and_leaves_others_alone() -> None:
+    found: list[int] = []
+
+    def below() -> None:
+        found.append(os.sched_getscheduler(0))
+
+    def work() -> None:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        prefer_throughput()
+        started = threading.Thread(target=below)
+        started.start()
+        started.join()
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        prefer_throughput()
+        below()
+
+    before = os.sched_getscheduler(0)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [os.SCHED_BATCH, os.SCHED_IDLE]
+    assert os.sched_getscheduler(0) == before

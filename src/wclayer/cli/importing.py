@@ -51,8 +51,10 @@ def command(
 ) -> None:
     """Make the layer folder DIR from LAYER_TAR, which may be compressed, or - for standard input."""
     from wclayer.image.importing import import_layer
+    from wclayer.image.processors import prefer_throughput
     from wclayer.oci import Limits
 
+    prefer_throughput()
     result = import_layer(
         layer_tar,
         folder,

@@ -72,9 +72,11 @@ def command(
     DIR/layers has a folder for each layer: its files, and layer.db with everything that plain files cannot hold.
     DIR/layerchain.json lists them, nearest first. Running it again completes what an interrupted run left.
     """
+    from wclayer.image.processors import prefer_throughput
     from wclayer.image.unpack import UnpackOptions, unpack
     from wclayer.oci import Limits
 
+    prefer_throughput()
     watcher = make_progress(progress)
     way = network.for_image(image, progress=watcher)
     options = UnpackOptions(platform, strict, sync, Limits.none() if no_limits else Limits(), jobs, way)

@@ -7,9 +7,10 @@ kernel documentation, cgroup-v2).
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
-__all__ = ["WORTH_A_PROCESS", "usable_processors", "worth_a_process"]
+__all__ = ["WORTH_A_PROCESS", "prefer_throughput", "usable_processors", "worth_a_process"]
 
 WORTH_A_PROCESS = 16 << 20
 """Bytes of a blob for which another process is worth its start: less is written before it has imported everything."""
@@ -27,6 +28,17 @@ def usable_processors(membership: Path = _MEMBERSHIP, groups: Path = _GROUPS) ->
 def worth_a_process(size: int | None) -> bool:
     """Whether a blob of ``size`` bytes, None if that is not known, is worth a process of its own."""
     return size is None or size >= WORTH_A_PROCESS
+
+
+def prefer_throughput() -> None:
+    """Tell the scheduler that this thread, and the threads and processes it will start, compute and need no quick answers.
+
+    Otherwise each buffer that is passed on wakes a thread that interrupts another, which often holds the interpreter
+    lock, for which all the others then wait. Only for a program of its own: it lasts as long as the thread. Does
+    nothing where there is no such class (SCHED_BATCH, sched(7)), or where another one was chosen.
+    """
+    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _granted(membership: Path, groups: Path) -> list[int]:
