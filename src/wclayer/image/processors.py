@@ -31,7 +31,7 @@ def worth_a_process(size: int | None) -> bool:
 
 
 def prefer_throughput() -> None:
-    """Tell the scheduler that this thread, and the threads and processes it will start, compute and need no quick answers.
+    """Tell the scheduler that this thread, with all threads and processes it starts from here on, needs no haste.
 
     Otherwise each buffer that is passed on wakes a thread that interrupts another, which often holds the interpreter
     lock, for which all the others then wait. Only for a program of its own: it lasts as long as the thread. Does
