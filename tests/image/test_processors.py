@@ -78,17 +78,18 @@ def test_a_thread_that_prefers_throughput_hands_that_on_and_leaves_others_alone(
 
     def work() -> None:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        prefer_throughput()
-        started = threading.Thread(target=below)
-        started.start()
-        started.join()
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-        prefer_throughput()
+        with prefer_throughput():
+            started = threading.Thread(target=below)
+            started.start()
+            started.join()
         below()
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        with prefer_throughput():
+            below()
 
     before = os.sched_getscheduler(0)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [os.SCHED_BATCH, os.SCHED_IDLE]
+    assert found == [os.SCHED_BATCH, os.SCHED_OTHER, os.SCHED_IDLE]
     assert os.sched_getscheduler(0) == before

@@ -54,17 +54,17 @@ def command(
     from wclayer.image.processors import prefer_throughput
     from wclayer.oci import Limits
 
-    prefer_throughput()
-    result = import_layer(
-        layer_tar,
-        folder,
-        parents=parents,
-        diff_id=diff_id,
-        strict=strict,
-        sync=sync,
-        limits=Limits.none() if no_limits else Limits(),
-        progress=make_progress(progress),
-    )
+    with prefer_throughput():
+        result = import_layer(
+            layer_tar,
+            folder,
+            parents=parents,
+            diff_id=diff_id,
+            strict=strict,
+            sync=sync,
+            limits=Limits.none() if no_limits else Limits(),
+            progress=make_progress(progress),
+        )
     tell_notices(result.notices, result.listed)
     if output_format == "json":
         write_json(

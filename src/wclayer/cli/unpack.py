@@ -76,16 +76,17 @@ def command(
     from wclayer.image.unpack import UnpackOptions, unpack
     from wclayer.oci import Limits
 
-    prefer_throughput()
     watcher = make_progress(progress)
     way = network.for_image(image, progress=watcher)
     options = UnpackOptions(platform, strict, sync, Limits.none() if no_limits else Limits(), jobs, way)
     if view == "merged":
-        _merged(image, folder, subtree, options, watcher, output_format)
+        with prefer_throughput():
+            _merged(image, folder, subtree, options, watcher, output_format)
         return
     if subtree is not None:
         raise click.UsageError("--subtree needs --view merged")
-    result = unpack(image, folder, options, watcher)
+    with prefer_throughput():
+        result = unpack(image, folder, options, watcher)
     _report(result, output_format)
 
 

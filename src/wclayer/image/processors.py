@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 __all__ = ["WORTH_A_PROCESS", "prefer_throughput", "usable_processors", "worth_a_process"]
@@ -30,15 +32,22 @@ def worth_a_process(size: int | None) -> bool:
     return size is None or size >= WORTH_A_PROCESS
 
 
-def prefer_throughput() -> None:
-    """Tell the scheduler that this thread, with all threads and processes it starts from here on, needs no haste.
+@contextmanager
+def prefer_throughput() -> Iterator[None]:
+    """Tell the scheduler that this thread, with all threads and processes it starts meanwhile, needs no haste.
 
     Otherwise each buffer that is passed on wakes a thread that interrupts another, which often holds the interpreter
-    lock, for which all the others then wait. Only for a program of its own: it lasts as long as the thread. Does
-    nothing where there is no such class (SCHED_BATCH, sched(7)), or where another one was chosen.
+    lock, for which all the others then wait. Does nothing where there is no such class (SCHED_BATCH, sched(7)), or
+    where another one was chosen.
     """
-    if sys.platform == "linux" and os.sched_getscheduler(0) == os.SCHED_OTHER:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if sys.platform != "linux" or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        yield
+        return
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _granted(membership: Path, groups: Path) -> list[int]:

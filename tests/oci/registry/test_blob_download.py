@@ -84,7 +84,8 @@ def test_parts_are_asked_for_in_order_so_that_the_front_grows(
         download(repository, descriptor_of(blob), partial, parts=3, piece=500_000, settle=0)
     starts = [int(request.headers["range"][6:].partition("-")[0]) for request in server.requests]
     assert sorted(starts) == list(range(0, blob.size, 500_000))
-    assert all(abs(starts.index(start) - number) <= 3 for number, start in enumerate(sorted(starts)))
+    # Whoever asks for a part takes the next one: all before it were asked for, but by two others perhaps not sent yet.
+    assert all(sum(later < start for later in starts[at:]) <= 2 for at, start in enumerate(starts))
     assert fronts == sorted(fronts)
     assert len(fronts) > 5
 
