@@ -47,6 +47,7 @@ peers: ## install the programs that the tests compare with
 test: lint check-docs peers ## everything that must hold: lint, documentation, tests
 	scratch=$$(mktemp -d); trap 'chmod -R u+w "$$scratch"; rm -rf "$$scratch"' EXIT; \
 		pytest -n auto --basetemp="$$scratch/pytest"
+	.ci/compiled
 
 .PHONY: bench
 bench: $(READY) ## measure against other programs: ROUNDS=5 SUITES="unpack small" OPTIONS="--seed 2"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 
@@ -42,6 +43,7 @@ def main() -> int:
     usual = all(getattr(options, name) == parser.get_default(name) for name in ("files", "bytes", "shrink", "seed"))
     out = OUT if usual else OUT / "trial"  # from which no page is made
     out.mkdir(parents=True, exist_ok=True)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program was compiled once, not for every run
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that mounts and corpora are removed
     results: list[Result] = []
     with scratch_folder() as scratch:

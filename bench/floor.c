@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char piece[1 << 20];
+static char piece[1 << 16]; /* larger ones are slower where a host takes free memory back, see docs/performance.md */
 
 static void fail(const char *path) {
     fprintf(stderr, "floor: %s: %s\n", path, strerror(errno));

@@ -1,7 +1,8 @@
-"""The programs of our own that are measured with: the unpacker on Go's standard library, and the floor in C.
+"""The programs of our own that are measured with: wclayer compiled, an unpacker on Go's standard library, a floor in C.
 
-Both are built once, into ``bench/out``. The Go toolchain is the one that a Python package carries, because the age of
-the toolchain decides how fast its digests are; the system's is used where that package cannot be had.
+They are built once, into ``bench/out``, and wclayer once for every state of its sources. The Go toolchain is the one
+that a Python package carries, because the age of the toolchain decides how fast its digests are; the system's is used
+where that package cannot be had.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
-__all__ = ["OUT", "GoPeer", "build_floor", "build_go"]
+__all__ = ["OUT", "GoPeer", "build_floor", "build_go", "build_wclayer"]
 
 HERE = Path(__file__).parent
 OUT = HERE / "out"
@@ -32,6 +34,27 @@ class GoPeer:
     program: Path
     version: str
     zstd: str
+
+
+@cache
+def build_wclayer() -> Path | None:
+    """The ``wclayer`` command as it is installed when its hot modules are compiled; None without a C compiler."""
+    if shutil.which("cc") is None:
+        return None
+    project = HERE.parent
+    state = sha256(sys.version.encode())
+    for path in sorted([*project.glob("src/**/*.py"), project / "pyproject.toml", project / "hatch_build.py"]):
+        state.update(path.read_bytes())
+    home = OUT / f"wclayer-{state.hexdigest()[:12]}"
+    program = home / "bin" / "wclayer"
+    if not program.exists():
+        print("compiling wclayer", file=sys.stderr)
+        for old in OUT.glob("wclayer-*"):
+            shutil.rmtree(old)
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        command = [str(home / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", str(project)]
+        subprocess.run(command, env={**os.environ, "WCLAYER_COMPILE": "1"}, check=True)
+    return program
 
 
 @cache

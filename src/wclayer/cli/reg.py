@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from wclayer.cli.output import (
     write_lines,
 )
 from wclayer.cli.reg_changes import apply_text, blame_key, compare_images
-from wclayer.cli.registry_view import opened_registry, registry_options, write_whole
+from wclayer.cli.registry_view import opened_registry, registry_options
+from wclayer.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -178,7 +180,7 @@ def export(image: str, path: str, output: str, output_format: str, **options: An
             from wclayer.image.whole import new_file
 
             with new_file(Path(output)) as file:
-                skipped = export_registry(registry, path, form, write_whole(file))
+                skipped = export_registry(registry, path, form, partial(write_whole, file.write))
     if skipped and not is_quiet():
         tell(f"left out, for registry text cannot say it: {len(skipped)} keys or values, the first {skipped[0]}")
 

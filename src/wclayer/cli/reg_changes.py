@@ -10,7 +10,8 @@ import click
 from wclayer.cli.network_options import NetworkCommand
 from wclayer.cli.options import format_option, image_argument
 from wclayer.cli.output import data_output, is_quiet, tell, write_json, write_line, write_lines
-from wclayer.cli.registry_view import apply_and_tell, opened_registry, output_option, registry_options, write_whole
+from wclayer.cli.registry_view import apply_and_tell, opened_registry, output_option, registry_options
+from wclayer.writing import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def compare_images(
                 from wclayer.image.whole import new_file
 
                 with new_file(Path(output)) as file:
-                    write_whole(file)(text)
+                    write_whole(file.write, text)
             if skipped and not is_quiet():
                 tell(f"left out, for registry text cannot say it: {len(skipped)} keys or values")
         else:

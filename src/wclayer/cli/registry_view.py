@@ -122,17 +122,6 @@ def apply_and_tell(
         write_line(f"digest  {done.digest}", err=output == "-")
 
 
-def write_whole(file: Any) -> Any:
-    """Takes pieces and writes all of each to ``file``, which has no buffer and may take a part of one."""
-
-    def write(data: bytes | bytearray | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[file.write(view) :]
-
-    return write
-
-
 def _limits(*, no_limits: bool) -> Any:
     if not no_limits:
         return None

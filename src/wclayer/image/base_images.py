@@ -22,6 +22,7 @@ from wclayer.image.inspecting import inspect
 from wclayer.image.whole import new_file
 from wclayer.oci.digests import Digest
 from wclayer.oci.strictjson import parse_object
+from wclayer.writing import write_whole
 
 if TYPE_CHECKING:
     from wclayer.oci.network import Network
@@ -134,9 +135,7 @@ class Catalog:
         except OSError as error:
             raise StoreError(f"cannot make {path.parent}: {error.strerror}") from error
         with new_file(path) as file:
-            data = memoryview(text.encode())
-            while data:
-                data = data[file.write(data) :]
+            write_whole(file.write, text.encode())
 
     def add(self, found: Iterable[KnownBase]) -> int:
         """Add what is not there yet; how many that were. Older chains of a name stay: images still stand on them."""

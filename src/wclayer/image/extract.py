@@ -24,6 +24,7 @@ from wclayer.image.paths import VOLUME, windows_path
 from wclayer.image.view import Consume, Found, View
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import encode_wtf8, fold
+from wclayer.writing import write_whole
 
 __all__ = ["Extracted", "extract", "extract_found"]
 
@@ -245,9 +246,7 @@ class _Extraction:
             with os.fdopen(descriptor, "wb", buffering=0) as file:
                 os.fchmod(descriptor, 0o644)
                 for piece in pieces:
-                    rest = memoryview(piece)
-                    while rest:
-                        rest = rest[file.write(rest) :]
+                    write_whole(file.write, piece)
                 if ticks is not None:
                     os.utime(descriptor, ns=host_times(ticks))
         except BaseException as error:

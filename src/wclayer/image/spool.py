@@ -7,6 +7,7 @@ import tempfile
 from wclayer.oci import Image, LayerBlob, StoredBlob
 from wclayer.oci.rawlayer import open_stdin
 from wclayer.oci.sources import SharedFile, store_error
+from wclayer.writing import write_whole
 
 __all__ = ["spooled_stdin"]
 
@@ -26,9 +27,7 @@ def spooled_stdin() -> Image:
         try:
             while count := source.readinto(buffer):
                 size += count
-                rest = buffer[:count]
-                while rest:
-                    rest = rest[file.write(rest) :]
+                write_whole(file.write, buffer[:count])
         except BaseException:
             file.close()
             raise

@@ -11,6 +11,7 @@ from wclayer.image.importing import ImportedLayer
 from wclayer.image.unpacked import CHAIN_FILE, CONFIG_FILE, IMAGE_FILE, MANIFEST_FILE, SCHEMA
 from wclayer.image.whole import new_file
 from wclayer.oci import Digest
+from wclayer.writing import write_whole
 
 __all__ = ["write_documents"]
 
@@ -57,6 +58,4 @@ def write_documents(
 
 def _write(path: Path, data: bytes) -> None:
     with new_file(path) as file:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
+        write_whole(file.write, data)

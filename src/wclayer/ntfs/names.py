@@ -46,7 +46,7 @@ MAX_PATH = 32767
 """The longest path, in UTF-16 units."""
 
 _REPLACEMENT = "\ufffd"
-_SPLIT_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_SPLIT_PAIR = re.compile(f"[{chr(0xD800)}-{chr(0xDBFF)}][{chr(0xDC00)}-{chr(0xDFFF)}]")
 
 # The names that Windows opens as devices in whatever folder they stand. Superscript digits count.
 _DEVICE = (

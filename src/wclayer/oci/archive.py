@@ -18,6 +18,7 @@ from wclayer.oci.compression import HEAD_SIZE, sniff
 from wclayer.oci.limits import Limits
 from wclayer.oci.pipeline import open_layer
 from wclayer.oci.sources import BinarySource, SharedFile, open_file, store_error
+from wclayer.writing import write_whole
 
 __all__ = ["ArchiveTree", "first_name", "has_tar_header"]
 
@@ -185,8 +186,7 @@ def _normal(name: str) -> str:
 
 def _write_all(file: FileIO, piece: memoryview) -> None:
     try:
-        while piece:
-            piece = piece[file.write(piece) :]
+        write_whole(file.write, piece)
     except OSError as error:
         raise StoreError(
             f"cannot write to the temporary folder: {error.strerror or error}",

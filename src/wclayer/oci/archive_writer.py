@@ -19,6 +19,7 @@ from typing import Protocol, Self
 
 from wclayer.errors import StoreError
 from wclayer.oci.sources import store_error
+from wclayer.writing import write_whole
 
 __all__ = ["ArchiveMember", "ArchiveWriter", "archive_time"]
 
@@ -240,8 +241,7 @@ class _Stream:
     def _write(self, data: memoryview) -> None:
         self._position += len(data)
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            write_whole(self._file.write, data)
         except BrokenPipeError:
             raise  # whoever read from the pipe has gone
         except OSError as error:

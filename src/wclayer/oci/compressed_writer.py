@@ -20,6 +20,7 @@ from wclayer.oci.digests import Digest, new_hash
 from wclayer.oci.engines import zstd
 from wclayer.oci.mediatypes import Compression
 from wclayer.oci.sources import store_error
+from wclayer.writing import write_whole
 
 __all__ = ["BinarySink", "CompressedWriter"]
 
@@ -120,8 +121,7 @@ class CompressedWriter:
             self._blob_hash.update(view)
         self.blob_size += len(view)
         try:
-            while view:
-                view = view[self._sink.write(view) :]
+            write_whole(self._sink.write, view)
         except BrokenPipeError:
             raise  # no failure of ours: whoever read from the pipe has gone
         except OSError as error:

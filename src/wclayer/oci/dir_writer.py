@@ -22,6 +22,7 @@ from wclayer.oci.docker_archive import MANIFEST_FILE
 from wclayer.oci.sources import BinarySource, store_error
 from wclayer.oci.temporary import open_temporary, sweep_temporaries
 from wclayer.oci.verified import copy_verified
+from wclayer.writing import write_whole
 
 if sys.platform != "win32":
     import fcntl
@@ -95,9 +96,7 @@ class DirWriter:
 
     def _put(self, name: str, data: bytes) -> None:
         with self._new(name) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
+            write_whole(file.write, data)
 
     @contextmanager
     def _new(self, name: str) -> Iterator[FileIO]:

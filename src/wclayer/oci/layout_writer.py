@@ -28,6 +28,7 @@ from wclayer.oci.sources import BinarySource, store_error
 from wclayer.oci.strictjson import parse_object
 from wclayer.oci.temporary import open_temporary, sweep_temporaries
 from wclayer.oci.trees import FolderTree, read_file
+from wclayer.writing import write_whole
 
 __all__ = ["LayerSink", "LayoutWriter"]
 
@@ -261,8 +262,7 @@ class _Keep:
 
 def _write_all(file: FileIO, piece: memoryview) -> None:
     try:
-        while piece:
-            piece = piece[file.write(piece) :]
+        write_whole(file.write, piece)
     except OSError as error:
         raise store_error(error, f"cannot write {file.name}") from error
 

@@ -14,6 +14,7 @@ from wclayer.oci.counting import CountingSource
 from wclayer.oci.descriptors import Descriptor
 from wclayer.oci.digests import Digest, new_hash
 from wclayer.oci.sources import BinarySource, store_error
+from wclayer.writing import write_whole
 
 __all__ = ["Sink", "VerifiedSource", "WatchedSource", "copy_verified"]
 
@@ -91,10 +92,8 @@ def copy_verified(
     buffer = memoryview(bytearray(_PIECE))
     try:
         while count := blob.readinto(buffer):
-            view = buffer[:count]
             try:
-                while view:
-                    view = view[sink.write(view) :]
+                write_whole(sink.write, buffer[:count])
             except OSError as error:
                 raise store_error(error, f"cannot write {getattr(sink, 'name', 'the blob')}") from error
     finally:

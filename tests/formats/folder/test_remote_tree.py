@@ -286,6 +286,7 @@ def test_where_no_process_can_be_started_this_one_does_it(tmp_path: Path, monkey
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.replaces_methods
 def test_where_cases_are_not_told_apart_this_process_does_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wclayer.formats.folder.tree.HostTree._probe", lambda _tree: True)
     writer = LayerFolderWriter(tmp_path / "layer", second_process=True)

@@ -70,6 +70,7 @@ ITEMS: list[LayerItem] = [
 ]
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.usefixtures("one_case")
 def test_names_that_differ_in_case_stand_side_by_side_where_the_system_folds_them(tmp_path: Path) -> None:
     path = write(tmp_path / "layer", *ITEMS)

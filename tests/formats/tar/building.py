@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -124,4 +125,4 @@ def flat(item: LayerItem) -> tuple[object, ...]:
 
 
 def _flat(metadata: Metadata) -> tuple[object, ...]:
-    return tuple(getattr(metadata, name) for name in Metadata.__slots__)
+    return tuple(getattr(metadata, name) for name in (field.name for field in fields(Metadata)))

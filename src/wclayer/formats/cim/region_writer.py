@@ -24,6 +24,7 @@ from wclayer.formats.cim.profiles import (
 )
 from wclayer.formats.cim.structures import POSITION_MASK, ObjectIdHeader, RegionHeader
 from wclayer.model import Buffer
+from wclayer.writing import write_whole
 
 __all__ = ["RegionWriter"]
 
@@ -122,6 +123,4 @@ class RegionWriter:
         self._write_out(b"".join(chunks))
 
     def _write_out(self, data: Buffer) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        write_whole(self._file.write, data)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from wclayer.errors import NotFoundError, StoreError, UnsafeEntryError
@@ -15,6 +16,7 @@ from wclayer.formats.folder.door import DIRECTORY_FLAGS, Door, NameTakenError, r
 from wclayer.formats.folder.staging import Staging, remove_layer_folder
 from wclayer.model import Buffer
 from wclayer.ntfs.names import encode_wtf8, fold
+from wclayer.writing import write_whole
 
 __all__ = ["StdFileSink", "StdFiles", "open_std_file"]
 
@@ -31,10 +33,8 @@ class StdFileSink:
 
     def write(self, data: Buffer) -> None:
         """Append a piece. Raises StoreError."""
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
+            write_whole(partial(os.write, self._descriptor), data)
         except OSError as error:
             raise store_error(error, "cannot write", encode_wtf8(self._path), self._where) from error
 

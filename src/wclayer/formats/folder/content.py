@@ -10,6 +10,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wclayer.errors import FormatError, IntegrityError
@@ -17,6 +18,7 @@ from wclayer.formats.folder.door import Door, readable, store_error
 from wclayer.model import Stream
 from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import encode_wtf8, fold
+from wclayer.writing import BITE, write_whole
 
 if TYPE_CHECKING:
     crc32: Callable[..., int] = zlib.crc32
@@ -42,7 +44,6 @@ __all__ = [
     "host_wants_escape",
     "inline_stream",
     "stored_bytes",
-    "write_rest",
     "write_stream",
 ]
 
@@ -96,13 +97,11 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
 
     Raises FormatError naming ``path`` when the source yields more or less than it promised, and OSError.
     """
-    write = os.write
     checksum = written = 0
+    write = partial(os.write, descriptor)
     if data.ranges is None:
         for piece in data.source(data.size):
-            length = write(descriptor, piece)
-            if length != len(piece):
-                write_rest(descriptor, memoryview(piece)[length:])
+            write_whole(write, piece)
             checksum = crc32(piece, checksum)
             written += len(piece)
         if written != data.size:
@@ -122,7 +121,7 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
                 end = offset + length
                 if length < 0:
                     raise FormatError("the data is longer than its ranges", kind="data-size", path=path)
-            length = os.pwrite(descriptor, rest[: end - offset], offset)
+            length = os.pwrite(descriptor, rest[: min(end - offset, BITE)], offset)
             offset += length
             rest = rest[length:]
         checksum = crc32(piece, checksum)
@@ -142,12 +141,6 @@ def copy_file(descriptor: int, data: Stream, times: tuple[int, int], path: str, 
             os.close(descriptor)
     except OSError as error:
         raise store_error(error, "cannot write the file", encode_wtf8(path), where) from error
-
-
-def write_rest(descriptor: int, rest: memoryview) -> None:
-    """Write what a first call of :func:`os.write` did not. Raises OSError."""
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
 
 
 def file_stream(

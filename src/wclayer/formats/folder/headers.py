@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from wclayer.errors import FormatError, NotFoundError, StoreError
 from wclayer.formats.folder.door import store_error
+from wclayer.writing import write_whole
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -129,10 +130,8 @@ class HeaderRecordWriter:
         self._put(self._compressor.compress(data))
 
     def _put(self, data: bytes) -> None:
-        rest = memoryview(data)
         try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            write_whole(self._file.write, data)
         except OSError as error:
             raise self._refused(error) from error
 

@@ -12,6 +12,7 @@ import mmap
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 from wclayer.errors import WclayerError
@@ -21,13 +22,13 @@ from wclayer.formats.folder.content import (
     file_at,
     host_leaf,
     host_times,
-    write_rest,
     write_stream,
 )
 from wclayer.formats.folder.door import Door, NameRefusedError, seal_folder, store_error
 from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, MAX_MESSAGE, OPEN, Job, encode
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import decode_wtf8
+from wclayer.writing import BITE, write_whole
 
 __all__ = ["TreeWorker", "main"]
 
@@ -116,9 +117,9 @@ class TreeWorker:
         if length <= 0:
             return None if length else 0
         piece = self._memory[offset : offset + length]
-        written = os.write(descriptor, piece)
-        if written != length:
-            write_rest(descriptor, piece[written:])
+        written = os.write(descriptor, piece[:BITE])
+        if written < length:
+            write_whole(partial(os.write, descriptor), piece[written:])
         return crc32(piece)
 
     def _poured(self, descriptor: int, job: Job) -> int:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import partial
 from typing import Protocol
 
 from wclayer.formats.folder.door import store_error
 from wclayer.formats.volume import BackupRestore, OpenNode
 from wclayer.model import Buffer
+from wclayer.writing import write_whole
 
 __all__ = ["BlobFile", "EntryFile", "RestoredFile"]
 
@@ -76,8 +78,7 @@ class BlobFile:
     def _put(self, rest: memoryview) -> None:
         self._is_begun = True
         try:
-            while rest:
-                rest = rest[os.write(self._node.descriptor, rest) :]
+            write_whole(partial(os.write, self._node.descriptor), rest)
         except OSError as error:
             raise store_error(error, "cannot write", self._node.host, self._node.volume.label) from error
 

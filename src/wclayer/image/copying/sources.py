@@ -27,6 +27,7 @@ from wclayer.oci.open import open_place
 from wclayer.oci.rawlayer import open_stdin
 from wclayer.oci.references import Reference, names_registry, parse_reference, split_name
 from wclayer.oci.sources import store_error
+from wclayer.writing import write_whole
 
 if TYPE_CHECKING:
     from wclayer.oci.network import Network
@@ -158,9 +159,7 @@ def spooled_stdin() -> Iterator[Path]:
         try:
             with path.open("xb", buffering=0) as file:
                 while count := source.readinto(buffer):
-                    view = buffer[:count]
-                    while view:
-                        view = view[file.write(view) :]
+                    write_whole(file.write, buffer[:count])
         except OSError as error:
             raise store_error(error, "cannot keep standard input in the temporary folder") from error
         yield path

@@ -25,6 +25,7 @@ from wclayer.image.sbom.collecting import Collector
 from wclayer.image.sbom.inventory import Inventory, Kind, Subject
 from wclayer.image.target import open_view
 from wclayer.image.whole import new_file
+from wclayer.writing import write_whole
 
 if TYPE_CHECKING:
     from wclayer.oci import Limits
@@ -80,9 +81,7 @@ def write_bill(bill: Bill, form: SbomFormat, path: Path) -> None:
     """Write the bill to the file ``path``, whole or not at all. StoreError, and what :meth:`Bill.pieces` raises."""
     with new_file(path) as file:
         for piece in bill.pieces(form):
-            data = memoryview(piece.encode())
-            while data:
-                data = data[file.write(data) :]
+            write_whole(file.write, piece.encode())
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from wclayer.oci.content.extents import Extents
 from wclayer.oci.digests import Digest
 from wclayer.oci.sources import store_error
+from wclayer.writing import write_whole
 
 __all__ = ["Journal", "journal_path", "read_journal"]
 
@@ -77,10 +78,8 @@ class Journal:
 
     def add(self, ranges: Iterable[tuple[int, int]]) -> None:
         """Note that the bytes of ``ranges`` are in the file."""
-        data = _lines(ranges)
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            write_whole(self._file.write, _lines(ranges))
         except OSError as error:
             raise store_error(error, f"cannot write {self.path}") from error
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,7 @@ from wclayer.oci.content.journal import Journal, read_journal
 from wclayer.oci.content.writeback import Writeback
 from wclayer.oci.digests import Digest
 from wclayer.oci.sources import store_error
+from wclayer.writing import write_whole, write_whole_at
 
 __all__ = ["PartialBlob", "read_front"]
 
@@ -249,11 +251,8 @@ class PartialBlob:
             if sys.platform == "win32":
                 with self._positioned:
                     os.lseek(self._descriptor, offset, os.SEEK_SET)
-                    while view:
-                        view = view[os.write(self._descriptor, view) :]
+                    write_whole(partial(os.write, self._descriptor), view)
             else:
-                while view:
-                    count = os.pwrite(self._descriptor, view, offset)
-                    view, offset = view[count:], offset + count
+                write_whole_at(partial(os.pwrite, self._descriptor), view, offset)
         except OSError as error:
             raise store_error(error, f"cannot write {self.path}") from error
