@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import Candidate, Commands
-from bench.tools import build_floor, build_go
+from bench.tools import build_floor, build_go, build_wclayer
 
-__all__ = ["Corpus", "floor", "ours", "unpackers", "version_of", "wclayer"]
+__all__ = ["Corpus", "floor", "interpreted", "ours", "unpackers", "version_of", "wclayer"]
 
 _QUIET_TAR = "--warning=no-unknown-keyword"
 """Else GNU tar writes a line for every record of NTFS metadata that it does not know."""
@@ -45,6 +45,12 @@ class Corpus:
 
 
 def wclayer() -> list[str]:
+    """How this project is called when it was compiled; where there is no compiler, how it is called anyway."""
+    program = build_wclayer()
+    return [str(program)] if program is not None else interpreted()
+
+
+def interpreted() -> list[str]:
     """How this project is called here: its script beside the interpreter, else as a module."""
     script = Path(sys.executable).with_name("wclayer")
     return [str(script)] if script.exists() else [sys.executable, "-m", "wclayer"]
@@ -59,14 +65,17 @@ def version_of(*command: str) -> str:
     return (answer.stdout or answer.stderr).strip().partition("\n")[0].partition(" - ")[0]
 
 
-def ours(corpus: Corpus, *arguments: str, tag: str = "bench", name: str = "wclayer") -> Candidate:
+def ours(
+    corpus: Corpus, *arguments: str, tag: str = "bench", name: str = "wclayer", compiled: bool = True
+) -> Candidate:
     """``wclayer unpack`` of one image of the corpus."""
     image = f"oci:{corpus.folder}:{tag}"
+    program = wclayer() if compiled else interpreted()
     return Candidate(
         name,
         "both digests, names",
-        lambda to: [[*wclayer(), "unpack", image, str(to / "out"), *arguments]],
-        version_of(*wclayer(), "--version"),
+        lambda to: [[*program, "unpack", image, str(to / "out"), *arguments]],
+        version_of(*program, "--version") + (", compiled" if compiled and program != interpreted() else ""),
     )
 
 

@@ -17,11 +17,12 @@ from bench.ground import file_system_name, new_file_system
 from bench.hives import hives
 from bench.measure import Candidate, expect, measure, run_rounds
 from bench.mount import mount
-from bench.peers import Corpus, floor, ours, unpackers, version_of, wclayer
+from bench.peers import Corpus, floor, interpreted, ours, unpackers, version_of, wclayer
 from bench.results import Result, Target, memory_target, ratio, row
 
 __all__ = ["DEFAULT", "SUITES", "Bench"]
 
+_UNCOMPILED = "wclayer, not compiled"
 _SMALL, _HUGE = (100_000, 600_000_000), (100_000, 5_000_000_000)
 
 
@@ -87,7 +88,8 @@ def _unpack(bench: Bench, suite: str, title: str, corpus: Corpus, limits: dict[s
     mine = ours(corpus)
     peers, missing = unpackers(corpus)
     lowest = floor(corpus)
-    candidates = [mine, *peers, *([lowest] if lowest else [])]
+    plain = [ours(corpus, name=_UNCOMPILED, compiled=False)] if wclayer() != interpreted() else []
+    candidates = [mine, *plain, *peers, *([lowest] if lowest else [])]
     bench.rounds_of(candidates, corpus)
     targets = [Target(peer.name, ratio(peer, mine), limit=limits.get(peer.name)) for peer in peers]
     targets.append(memory_target([mine]))

@@ -52,7 +52,7 @@ def build_wclayer() -> Path | None:
         for old in OUT.glob("wclayer-*"):
             shutil.rmtree(old)
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        command = [str(home / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", str(project)]
+        command = [str(home / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", f"{project}[mount]"]
         subprocess.run(command, env={**os.environ, "WCLAYER_COMPILE": "1"}, check=True)
     return program
 
