@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.cim import cim
 from bench.ground import file_system_name, new_file_system
 from bench.hives import hives
+from bench.layers import layers
 from bench.measure import Candidate, expect, measure, run_rounds
 from bench.mount import mount
 from bench.peers import Corpus, floor, interpreted, ours, unpackers, version_of, wclayer
@@ -291,6 +292,7 @@ SUITES: dict[str, Callable[[Bench], Result]] = {
     "zstd": zstd,
     "small": small,
     "image": image,
+    "layers": layers,
     "verbs": verbs,
     "floor": floor_suite,
     "copy": copy,
