@@ -24,7 +24,7 @@ _SETTINGS = "[mypy]\nignore_missing_imports = true\nfollow_imports = silent\nexp
 class CompileHook(BuildHookInterface[Any]):
     """The build hook; its one option ``modules`` lists files below ``src``."""
 
-    _scratch: Path | None = None
+    _scratch: tempfile.TemporaryDirectory[str] | None = None
 
     def dependencies(self) -> list[str]:
         """What compiling needs, and building without it does not."""
@@ -34,7 +34,9 @@ class CompileHook(BuildHookInterface[Any]):
         """Compile, unless this is an editable installation, which runs from its sources."""
         if version == "editable" or not _wanted():
             return
-        self._scratch = scratch = Path(tempfile.mkdtemp(prefix="wclayer-compile-"))
+        # Removed at the latest when this process ends, also when compiling fails.
+        self._scratch = tempfile.TemporaryDirectory(prefix="wclayer-compile-")
+        scratch = Path(self._scratch.name)
         shutil.copytree(Path(self.root, "src", "wclayer"), scratch / "wclayer", ignore=shutil.ignore_patterns("*.so"))
         (scratch / "mypy.ini").write_text(_SETTINGS)
         compiler = [sys.executable, "-m", "mypyc", *self.config["modules"]]
@@ -49,7 +51,7 @@ class CompileHook(BuildHookInterface[Any]):
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove the folder in which it was compiled."""
         if self._scratch is not None:
-            shutil.rmtree(self._scratch)
+            self._scratch.cleanup()
 
 
 def _wanted() -> bool:

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -38,8 +39,8 @@ class GoPeer:
 
 @cache
 def build_wclayer() -> Path | None:
-    """The ``wclayer`` command as it is installed when its hot modules are compiled; None without a C compiler."""
-    if shutil.which("cc") is None:
+    """The ``wclayer`` command with its hot modules compiled; None without a C compiler and the headers of Python."""
+    if shutil.which("cc") is None or not Path(sysconfig.get_path("include"), "Python.h").exists():
         return None
     project = HERE.parent
     state = sha256(sys.version.encode())
