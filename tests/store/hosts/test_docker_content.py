@@ -59,16 +59,16 @@ def test_a_file_that_is_not_what_it_was_is_found(
 @pytest.mark.parametrize(
     "packed",
     [
-        b"",
-        b"no gzip",
-        gzip.compress(b"{}\n"),
-        gzip.compress(b"no json\n"),
-        gzip.compress(b'{"type":3,"payload":""}\n'),
-        gzip.compress(b'{"type":1,"name":1,"size":1}\n'),
-        gzip.compress(b'{"type":2,"payload":"*"}\n'),
-        gzip.compress(b"[1]\n"),
-        gzip.compress(b"x" * 20_000_000),
-        gzip.compress(json.dumps({"type": 2, "payload": "AAAA" * 100}).encode())[:-20],
+        pytest.param(b"", id="empty"),
+        pytest.param(b"no gzip", id="no gzip"),
+        pytest.param(gzip.compress(b"{}\n"), id="a piece of no type"),
+        pytest.param(gzip.compress(b"no json\n"), id="no JSON"),
+        pytest.param(gzip.compress(b'{"type":3,"payload":""}\n'), id="an unknown type"),
+        pytest.param(gzip.compress(b'{"type":1,"name":1,"size":1}\n'), id="a name that is a number"),
+        pytest.param(gzip.compress(b'{"type":2,"payload":"*"}\n'), id="no base64"),
+        pytest.param(gzip.compress(b"[1]\n"), id="a list"),
+        pytest.param(gzip.compress(b"x" * 20_000_000), id="a line too long"),
+        pytest.param(gzip.compress(json.dumps({"type": 2, "payload": "AAAA" * 100}).encode())[:-20], id="cut off"),
     ],
 )
 def test_a_damaged_list_of_pieces_is_an_error_of_its_layer(host: DockerHost, base: Layer, packed: bytes) -> None:
