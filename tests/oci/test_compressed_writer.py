@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -109,8 +111,23 @@ def test_a_full_disk_is_a_store_error() -> None:
         def write(self, _piece: Any, /) -> int:
             raise OSError(28, "No space left on device")
 
+    with pytest.raises(StoreError, match="No space left"), CompressedWriter(Full(), "none") as writer:
+        writer.write(b"x")
+
+
+def test_a_full_disk_is_told_before_the_end() -> None:
+    class Full:
+        def write(self, _piece: Any, /) -> int:
+            raise OSError(28, "No space left on device")
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield bytes(100_000)
+
+    writer = CompressedWriter(Full(), "none")
     with pytest.raises(StoreError, match="No space left"):
-        CompressedWriter(Full(), "none").write(b"x")
+        deque(map(writer.write, endless()), 0)
+    writer.close()
 
 
 def test_an_error_on_the_way_finishes_nothing() -> None:

@@ -42,7 +42,7 @@ __all__ = ["command"]
 @click.option("--compress", type=click.Choice(["gzip", "zstd", "none"]), help="Instead of what DST's name says.")
 @click.option("--level", type=int, help="The level of the compressor.")
 @click.option("--os-version", default="", metavar="V", help="The os.version of an image made of a lone layer.")
-@click.option("--sync", is_flag=True, help="Make a layer folder survive a loss of power, too.")
+@click.option("--sync", is_flag=True, help="Make a layer folder, or a new tar, survive a loss of power, too.")
 @platform_option
 @strict_option
 @limits_option

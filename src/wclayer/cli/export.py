@@ -33,6 +33,7 @@ __all__ = ["command"]
 @click.option("--compress", type=click.Choice(["gzip", "zstd", "none"]), help="Instead of what FILE's name says.")
 @click.option("--level", type=int, help="The level of the compressor.")
 @click.option("--layer", type=int, metavar="N", help="Of an unpacked image: 0 is the base, -1 the top.")
+@click.option("--sync", is_flag=True, help="Make a new file survive a loss of power, too.")
 @strict_option
 @quiet_option
 @verbose_option
@@ -45,6 +46,7 @@ def command(
     compress: Literal["gzip", "zstd", "none"] | None,
     level: int | None,
     hard_links: Literal["yes", "no"],
+    sync: bool,
     strict: bool,
     output_format: str,
 ) -> None:
@@ -64,6 +66,7 @@ def command(
         compression=compress,
         level=level,
         strict=strict,
+        sync=sync,
     )
     if result.same_diff_id is False:
         tell_notes([f"the tar differs from the one the layer came from: its DiffID is {result.diff_id}"])

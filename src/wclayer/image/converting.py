@@ -234,6 +234,7 @@ class _Job:
             compression=options.compression,
             level=options.level,
             strict=options.strict,
+            sync=options.sync,
         )
         self._take_notices(done.notices, done.listed)
         self.result.diff_ids.append(str(done.diff_id))
@@ -242,8 +243,10 @@ class _Job:
         """Write a tar: the bytes that there are, or the items anew."""
         options = self.options
         compression = options.compression or compression_of(destination.text)
-        with open_output(destination.text) as file:
-            writer = CompressedWriter(file, compression, options.level)
+        with (
+            open_output(destination.text, sync=options.sync) as file,
+            CompressedWriter(file, compression, options.level) as writer,
+        ):
             if keep:
                 with self._open(source) as image:
                     layer = image.layers[0]
@@ -256,7 +259,6 @@ class _Job:
                 tar = TarLayerWriter(writer.write, policy=policy, notices=self.notices)
                 self._pour(source, tar, lambda items: for_tar(items, policy, self.notices))
                 tar.commit()
-            writer.finish()
         self.result.diff_ids.append(str(writer.diff_id))
 
     def _to_folder(self, source: Place, destination: Place, parents: Sequence[Path]) -> None:

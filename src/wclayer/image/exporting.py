@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypedDict
 
 from wclayer.errors import NotFoundError, StoreError, UnsupportedError, UsageError, WclayerError
 from wclayer.formats.base import refuse_deletions
-from wclayer.formats.folder import LayerFolder, LayerFolderReader, write_original
+from wclayer.formats.folder import LayerFolder, LayerFolderReader, require_original, write_original
 from wclayer.formats.hard_links import without_hard_links
 from wclayer.formats.shaping import for_tar
 from wclayer.formats.tar import TarLayerWriter
@@ -24,7 +24,7 @@ from wclayer.image.target import layer_place
 from wclayer.image.transport_export import export_layer_to_tar, export_transport_to_tar
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.image.whole import new_file
-from wclayer.model import Buffer, LayerItem, Notice, Notices, copy_layer
+from wclayer.model import LayerItem, Notice, Notices, copy_layer
 from wclayer.oci import CompressedWriter, Digest
 from wclayer.oci.mediatypes import Compression
 
@@ -72,6 +72,7 @@ def export_layer(
     compression: Literal["gzip", "zstd", "none"] | None = None,
     level: int | None = None,
     strict: bool = False,
+    sync: bool = False,
 ) -> ExportedLayer:
     """Write the layer in ``folder`` to ``output``, a path or ``-`` for standard output.
 
@@ -82,7 +83,8 @@ def export_layer(
     Without ``hard_links`` every name of a file is a file of its own, as hcsshim wrote it before it exported hard links;
     that has another DiffID. With ``strict`` a notice is an error.
 
-    The file appears when it is complete; one that was there is replaced then. Raises NotFoundError for an ``original``
+    The file appears when it is complete; one that was there is replaced then. With ``sync`` a new file survives a loss
+    of power, too; one that replaces another always does. Raises NotFoundError for an ``original``
     of a layer that did not come from a tar, IntegrityError for a layer whose files were changed, UnsupportedError for
     what no layer tar can hold, UsageError for options that contradict each other.
     """
@@ -90,7 +92,7 @@ def export_layer(
         raise UsageError("the original tar has the hard links that it has", hint="write a new one: --as reference")
     place = parse_place(folder) if isinstance(folder, str) else Place("layer", folder, str(folder))
     notices = Notices(strict=strict)
-    job = _Export(output, compression or compression_of(output), level, notices, hard_links=hard_links)
+    job = _Export(output, compression or compression_of(output), level, notices, hard_links=hard_links, sync=sync)
     is_windows = place.kind == "layer" and _is_windows_folder(place.path)
     if place.kind not in ("transport", "base") and not is_windows:
         return job.layer_folder(_layer_in(place.path, layer), form)
@@ -110,13 +112,21 @@ class _Export:
     """One export: where to, and how."""
 
     def __init__(
-        self, output: str, compression: Compression, level: int | None, notices: Notices, *, hard_links: bool
+        self,
+        output: str,
+        compression: Compression,
+        level: int | None,
+        notices: Notices,
+        *,
+        hard_links: bool,
+        sync: bool,
     ) -> None:
         self.output = output
         self.compression: Compression = compression
         self.level = level
         self.notices = notices
         self.hard_links = hard_links
+        self.sync = sync
 
     def layer_folder(self, path: Path, form: ExportForm | None) -> ExportedLayer:
         with ExitStack() as held:
@@ -131,11 +141,13 @@ class _Export:
                     held.callback(layer.close)
             recorded = opened.facts.get("diff_id")
 
-            def pour(write: Callable[[Buffer], object]) -> None:
+            def pour(writer: CompressedWriter) -> None:
                 if form == "original":
-                    write_original(opened, write)
+                    write_original(opened, writer.write, check=False)
+                    writer.finish()
+                    require_original(opened, str(writer.diff_id))  # before the file takes its name
                     return
-                tar = TarLayerWriter(write, policy=form, notices=self.notices)
+                tar = TarLayerWriter(writer.write, policy=form, notices=self.notices)
                 items: Iterable[LayerItem] = LayerFolderReader(layers[0])
                 if not self.hard_links:
                     items = without_hard_links(items, layers, self.notices)
@@ -147,31 +159,32 @@ class _Export:
     def windows_folder(self, kind: PlaceKind, path: Path) -> ExportedLayer:
         options: _Options = {"hard_links": self.hard_links, "notices": self.notices}
 
-        def pour(write: Callable[[Buffer], object]) -> None:
+        def pour(writer: CompressedWriter) -> None:
             if kind == "transport":
-                export_transport_to_tar(path, write, lenient=True, **options)
+                export_transport_to_tar(path, writer.write, lenient=True, **options)
                 return
             if kind == "base":
                 with open_layer_volume(path, label=str(path)) as volume:
                     refuse_deletions(volume)
-            export_layer_to_tar(path, write, is_base=kind == "base", **options)
+            export_layer_to_tar(path, writer.write, is_base=kind == "base", **options)
 
         return self._write(path, "reference", pour, None)
 
     def _write(
-        self, path: Path, form: ExportForm, pour: Callable[[Callable[[Buffer], object]], None], recorded: str | None
+        self, path: Path, form: ExportForm, pour: Callable[[CompressedWriter], None], recorded: str | None
     ) -> ExportedLayer:
-        with open_output(self.output) as file:
-            writer = CompressedWriter(file, self.compression, self.level)
+        with (
+            open_output(self.output, sync=self.sync) as file,
+            CompressedWriter(file, self.compression, self.level) as writer,
+        ):
             try:
-                pour(writer.write)
+                pour(writer)
             except UnsupportedError as error:
                 if form == "reference":
                     error.hint = error.hint or "write it with --as faithful"
                 raise error.locate(layer=str(path)) from None
             except WclayerError as error:
                 raise error.locate(layer=str(path)) from None
-            writer.finish()
         return ExportedLayer(
             path,
             self.output,
@@ -223,15 +236,18 @@ def _layer_in(folder: Path, layer: int | None) -> Path:
 
 
 @contextmanager
-def open_output(output: str) -> Iterator[FileIO]:
-    """The file to write: standard output, a device or pipe as it is, or a new file that takes its name at the end."""
+def open_output(output: str, *, sync: bool = False) -> Iterator[FileIO]:
+    """The file to write: standard output, a device or pipe as it is, or a new file that takes its name at the end.
+
+    What ``sync`` does: :func:`wclayer.image.whole.new_file`.
+    """
     if output == "-":
         with os.fdopen(sys.stdout.fileno(), "wb", buffering=0, closefd=False) as file:
             yield file
         return
     path = Path(output)
     if not path.exists() or path.is_file():
-        with new_file(path) as file:
+        with new_file(path, sync=sync) as file:
             yield file
         return
     try:

@@ -24,10 +24,11 @@ __all__ = ["new_file", "sweep_files"]
 
 
 @contextmanager
-def new_file(path: Path) -> Iterator[FileIO]:
-    """A file that takes the name ``path``, durably, when the block ends without an error, in place of what was there.
+def new_file(path: Path, *, sync: bool = True) -> Iterator[FileIO]:
+    """A file that takes the name ``path`` when the block ends without an error, in place of what was there.
 
-    Raises StoreError; then ``path`` is as it was.
+    With ``sync`` it is durable before it takes the name; so it is in any case where something would be lost otherwise,
+    which is what was there. Raises StoreError; then ``path`` is as it was.
     """
     stem = _stem(path.name)
     temporary = path.with_name(f"{stem}{secrets.token_hex(8)}")
@@ -37,7 +38,8 @@ def new_file(path: Path) -> Iterator[FileIO]:
             with temporary.open("xb", buffering=0) as file:
                 _lock(file.fileno())
                 yield file
-                os.fsync(file.fileno())
+                if sync or path.exists():
+                    os.fsync(file.fileno())
                 temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

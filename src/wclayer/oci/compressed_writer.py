@@ -8,6 +8,7 @@ times as fast as zlib at much the same size, and is taken where it is there.
 from __future__ import annotations
 
 import struct
+import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Protocol, Self
 
 from wclayer.errors import UsageError
 from wclayer.oci import engines
-from wclayer.oci.digests import Digest, new_hash
+from wclayer.oci.digests import Digest, Hash, new_hash
 from wclayer.oci.engines import zstd
 from wclayer.oci.mediatypes import Compression
+from wclayer.oci.outflow import Outflow
 from wclayer.oci.sources import store_error
 from wclayer.writing import write_whole
 
@@ -48,6 +50,10 @@ class CompressedWriter:
 
     ``level`` is that of the library: 0 to 3 with ISA-L (2), 0 to 9 with zlib (6), 1 to 22 with zstd (3); UsageError for
     another. ``isal`` False insists on zlib. The digests and sizes are known after :meth:`finish`.
+
+    Hashing, compressing and writing go on in threads meanwhile, so the ``sink`` gets nothing for sure before the end,
+    and an error of it is raised by a later call. Use it as a context manager, or call :meth:`finish` or :meth:`close`
+    before the sink is closed.
     """
 
     def __init__(
@@ -60,33 +66,43 @@ class CompressedWriter:
         isal: bool = True,
     ) -> None:
         self.compression = compression
-        self.blob_size = 0
         self.uncompressed_size = 0
-        self._sink = sink
         self._algorithm = algorithm
         self._diff_hash = new_hash(algorithm)
-        self._blob_hash = self._diff_hash if compression == "none" else new_hash(algorithm)
-        self._finished = False
-        self._compressor = _compressor(compression, level, isal=isal)
-        if isinstance(self._compressor, _Gzip):
-            self._emit(_GZIP_HEADER)
+        self._blob = _Blob(sink, None if compression == "none" else new_hash(algorithm))
+        self._packer = _Packer(_compressor(compression, level, isal=isal), self._blob)
+        self._outflow = Outflow([self._diff_hash.update, self._packer.write])
+        self._abandoned = weakref.finalize(self, self._outflow.stop)  # one that nobody closed
+        self._closed = self._finished = False
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        """Take a piece of the tar; returns its length. StoreError when the sink cannot take it."""
-        if self._finished:
+        """Take a piece of the tar; returns its length. StoreError when the sink could not take an earlier one."""
+        if self._closed:
             raise ValueError("the blob is finished")
-        self._diff_hash.update(data)
-        size = memoryview(data).nbytes
+        if not isinstance(data, bytes):
+            data = memoryview(data).cast("B")
+        self._outflow.write(data)
+        size = len(data)
         self.uncompressed_size += size
-        self._emit(data if self._compressor is None else self._compressor.compress(data))
         return size
 
     def finish(self) -> None:
-        """Write what is still held back. Harmless when called twice."""
-        if not self._finished:
-            if self._compressor is not None:
-                self._emit(self._compressor.flush())
+        """Write what is still held back. Harmless when called twice. Raises StoreError."""
+        if self._closed:
+            return
+        try:
+            self._outflow.finish()
+            self._packer.finish()
             self._finished = True
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop; what is not finished then never will be. Harmless when called twice."""
+        if not self._closed:
+            self._closed = True
+            self._abandoned()
+            self._outflow.join()
 
     def __enter__(self) -> Self:
         return self
@@ -96,12 +112,20 @@ class CompressedWriter:
     ) -> None:
         if error is None:
             self.finish()
+        else:
+            self.close()
+
+    @property
+    def blob_size(self) -> int:
+        """How many bytes were written to the sink."""
+        self._require_end()
+        return self._blob.size
 
     @property
     def blob_digest(self) -> Digest:
         """The digest of what was written to the sink."""
         self._require_end()
-        return Digest(self._algorithm, self._blob_hash.hexdigest())
+        return Digest(self._algorithm, (self._blob.hash or self._diff_hash).hexdigest())
 
     @property
     def diff_id(self) -> Digest:
@@ -113,20 +137,54 @@ class CompressedWriter:
         if not self._finished:
             raise ValueError("the blob is not finished yet: call finish() first")
 
-    def _emit(self, piece: bytes | bytearray | memoryview) -> None:
-        view = memoryview(piece).cast("B")
-        if not view:
+
+class _Blob:
+    """The way into the sink. ``hash`` is None where the blob is the tar itself, which is hashed anyway."""
+
+    def __init__(self, sink: BinarySink, blob_hash: Hash | None) -> None:
+        self.size = 0
+        self.hash = blob_hash
+        self._sink = sink
+
+    def write(self, piece: bytes | memoryview) -> None:
+        if not piece:
             return
-        if self._compressor is not None:
-            self._blob_hash.update(view)
-        self.blob_size += len(view)
+        if self.hash is not None:
+            self.hash.update(piece)
+        self.size += len(piece)
         try:
-            write_whole(self._sink.write, view)
+            write_whole(self._sink.write, piece)
         except BrokenPipeError:
             raise  # no failure of ours: whoever read from the pipe has gone
         except OSError as error:
             name = getattr(self._sink, "name", None)
             raise store_error(error, f"cannot write {name if isinstance(name, str | Path) else 'the blob'}") from error
+
+
+class _Packer:
+    """The tar on its way into the blob: compressed, or as it is."""
+
+    def __init__(self, compressor: _Compressor | None, blob: _Blob) -> None:
+        self._compressor = compressor
+        self._blob = blob
+        self._is_begun = not isinstance(compressor, _Gzip)
+
+    def write(self, slab: memoryview) -> None:
+        if self._compressor is None:
+            self._blob.write(slab)
+            return
+        self._begin()
+        self._blob.write(self._compressor.compress(slab))
+
+    def finish(self) -> None:
+        if self._compressor is not None:
+            self._begin()
+            self._blob.write(self._compressor.flush())
+
+    def _begin(self) -> None:
+        if not self._is_begun:
+            self._is_begun = True
+            self._blob.write(_GZIP_HEADER)
 
 
 class _Gzip:

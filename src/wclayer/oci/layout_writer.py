@@ -234,6 +234,7 @@ class LayerSink:
                 self.descriptor = Descriptor(self._media_type, digest, self._writer.blob_size)
                 self.diff_id = self._writer.diff_id
         finally:
+            self._writer.close()
             self._temporary.__exit__(None, None, None)
 
 

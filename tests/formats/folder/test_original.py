@@ -62,7 +62,7 @@ def imported(path: Path, *, digest: str | None = None) -> bytes:
 def original(path: Path, *, check: bool = True) -> bytes:
     parts: list[bytes] = []
     with LayerFolder(path) as opened:
-        write_original(opened, parts.append, check=check)
+        write_original(opened, lambda piece: parts.append(bytes(piece)), check=check)
     return b"".join(parts)
 
 

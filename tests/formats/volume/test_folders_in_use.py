@@ -10,6 +10,7 @@ from tests.formats.transport.layers import put, volume
 from wclayer.formats.volume.tree import Folder, Tree
 
 
+@pytest.mark.replaces_methods
 def test_a_folder_of_many_folders_is_not_read_again_for_each_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from wclayer.formats.folder.headers import Body, HeaderRecordReader, HeaderRecor
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.index_writer import IndexWriter
 from wclayer.formats.folder.node import Node, StreamNode
-from wclayer.formats.folder.original import write_original
+from wclayer.formats.folder.original import require_original, write_original
 from wclayer.formats.folder.reader import LayerFolderReader
 from wclayer.formats.folder.staging import remove_layer_folder, sweep
 from wclayer.formats.folder.verify import Finding, verify_folder
@@ -28,6 +28,7 @@ __all__ = [
     "StreamNode",
     "read_layer_chain",
     "remove_layer_folder",
+    "require_original",
     "sweep",
     "verify_folder",
     "write_original",

@@ -54,7 +54,7 @@ STREAM_FOLDER = b"layer.streams"
 PRISTINE = frozenset((b"bcd.bak", b"bcd.log.bak", b"bcd.log1.bak", b"bcd.log2.bak"))
 """Docker's copies of the boot configuration of a utility VM, at the top of the layer."""
 
-PIECE = 1 << 20
+PIECE = 1 << 18
 """Files are read in pieces of this many bytes."""
 
 _MAX_LEAF = 255  # NAME_MAX of every file system in use

@@ -72,11 +72,11 @@ class LayerIndex:
     def __init__(self, database: sqlite3.Connection, where: str) -> None:
         self.database = database
         self.where = where
-        self._paths: dict[int, tuple[str, bytes]] = {0: ("", b"")}
+        self._paths: dict[object, tuple[str, bytes]] = {0: ("", b"")}
         self._paths_bytes = 0
         self._walked: dict[str, list[tuple[int, str]]] = {}
         self._walked_bytes = 0
-        self._security: dict[int, bytes] = {}
+        self._security: dict[object, bytes] = {}
         self._security_bytes = 0
 
     @classmethod
@@ -108,8 +108,8 @@ class LayerIndex:
 
     def check_version(self) -> None:
         """Raises FormatError when this is no layer database, UnsupportedError when it is one of a newer version."""
-        ((application,),) = self.rows("PRAGMA application_id")
-        ((version,),) = self.rows("PRAGMA user_version")
+        ((application,),) = self.fetch("PRAGMA application_id")
+        ((version,),) = self.fetch("PRAGMA user_version")
         if application != APPLICATION_ID:
             raise FormatError(f"{self.where} is an SQLite database, but not that of a layer", kind="layer-db")
         if version != FORMAT_VERSION:
@@ -197,10 +197,10 @@ class LayerIndex:
     def ghosts(self) -> frozenset[int]:
         """The numbers of the folders that only tombstones mention: no entry lies in them, however deep."""
         kinds = (SYNTHESISED, TOMBSTONE, SYNTHESISED)
-        parents: dict[int, int] = dict(self.rows(_SELECT_MENTIONED, kinds))
-        held = set()
+        parents: dict[int, object] = dict(self.rows(_SELECT_MENTIONED, kinds))
+        held: set[object] = set()
         for (number,) in self.rows(_SELECT_HELD, (*kinds, TOMBSTONE)):
-            here = number
+            here: object = number
             while here in parents and here not in held:
                 held.add(here)
                 here = parents[here]
@@ -272,8 +272,8 @@ class LayerIndex:
         ]
         return counts, listed
 
-    def security_descriptor(self, number: int) -> bytes:
-        """The security descriptor of that number."""
+    def security_descriptor(self, number: object) -> bytes:
+        """The security descriptor of that number, as the row of an entry has it. Raises FormatError."""
         known = self._security.get(number)
         if known is not None:
             return known
@@ -287,12 +287,15 @@ class LayerIndex:
                 return descriptor
         raise FormatError(f"there is no security descriptor {number}", kind="layer-db", layer=self.where)
 
-    def folder_path(self, number: int) -> tuple[str, bytes]:
-        """The path of the folder of that number, and its path on this machine; number 0 is the top."""
+    def folder_path(self, number: object) -> tuple[str, bytes]:
+        """The path of the folder of that number, and its path on this machine; number 0 is the top.
+
+        It is what the row of an entry has, so maybe no number at all. Raises FormatError.
+        """
         found = self._paths.get(number)
         if found is not None:
             return found
-        above: list[tuple[int, str, bytes]] = []
+        above: list[tuple[object, str, bytes]] = []
         here = number
         while (known := self._paths.get(here)) is None:
             row = next(iter(self.rows("SELECT parent, name, host FROM entry WHERE id = ?", (here,))), None)

@@ -9,23 +9,25 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from wclayer.errors import DigestMismatchError, FormatError, IntegrityError, NotFoundError
-from wclayer.formats.folder.content import PIECE, STREAM_FOLDER
+from wclayer.formats.folder.content import STREAM_FOLDER
 from wclayer.formats.folder.door import readable, store_error
 from wclayer.formats.folder.folder import LayerFolder
 from wclayer.formats.folder.headers import HeaderRecordReader
 from wclayer.formats.folder.node import Node, StreamNode
 
-__all__ = ["write_original"]
+__all__ = ["require_original", "write_original"]
 
-_Sink: TypeAlias = Callable[[bytes], object]
+_GATHERED = 1 << 18
+_Sink: TypeAlias = Callable[[memoryview], object]
 
 
 def write_original(folder: LayerFolder, write: _Sink, *, check: bool = True) -> None:
-    """Hand the bytes of the tar that ``folder`` was imported from to ``write``, in pieces.
+    """Hand the bytes of the tar that ``folder`` was imported from to ``write``, in pieces valid during the call.
 
-    With ``check`` their SHA-256 is compared with the recorded ``diff_id``, if there is one. Raises NotFoundError when
-    the layer did not come from a tar, IntegrityError naming a file that is missing or has another size, FormatError for
-    a damaged header record, and, when all is written, DigestMismatchError.
+    With ``check`` their SHA-256 is compared with the recorded ``diff_id``, if there is one; who hashes them anyway says
+    what came out to :func:`require_original`. Raises NotFoundError when the layer did not come from a tar,
+    IntegrityError naming a file that is missing or has another size, FormatError for a damaged header record, and, when
+    all is written, DigestMismatchError.
     """
     record = folder.header_record
     if record is None:
@@ -34,43 +36,73 @@ def write_original(folder: LayerFolder, write: _Sink, *, check: bool = True) -> 
             layer=folder.where,
             hint="write a new tar of it instead",
         )
-    digest = hashlib.sha256()
-    contents = _Contents(folder)
-    gathered: list[bytes] = []
-    size = 0
+    digest = hashlib.sha256() if check else None
+    out = _Gathered((write,) if digest is None else (digest.update, write))
+    contents = _Contents(folder, out)
     try:
         for part in HeaderRecordReader(record):
-            for piece in (part,) if isinstance(part, bytes) else contents.read(*part):
-                gathered.append(piece)
-                size += len(piece)
-                if size >= PIECE:
-                    _emit(gathered, write, digest.update)
-                    size = 0
-        _emit(gathered, write, digest.update)
+            if isinstance(part, bytes):
+                out.write(part)
+            else:
+                contents.copy(*part)
+        out.flush()
     finally:
         contents.close()
+    if digest is not None:
+        require_original(folder, f"sha256:{digest.hexdigest()}")
+
+
+def require_original(folder: LayerFolder, digest: str) -> None:
+    """Raises DigestMismatchError unless ``digest`` is that of the tar ``folder`` came from, as far as it is known."""
     expected = folder.facts.get("diff_id")
-    if check and expected and expected != f"sha256:{digest.hexdigest()}":
+    if expected and expected != digest:
         raise DigestMismatchError(
-            f"the tar written has the digest sha256:{digest.hexdigest()} instead of {expected}",
+            f"the tar written has the digest {digest} instead of {expected}",
             layer=folder.where,
             hint="verify the layer: a file of it has changed",
         )
 
 
-def _emit(gathered: list[bytes], *sinks: _Sink) -> None:
-    data = gathered[0] if len(gathered) == 1 else b"".join(gathered)
-    gathered.clear()
-    if data:
-        for sink in sinks:
-            sink(data)
+class _Gathered:
+    """Small pieces and parts of files, one after another in one buffer, and so to the sinks."""
+
+    def __init__(self, sinks: tuple[_Sink, ...]) -> None:
+        self._sinks = sinks
+        self._buffer = memoryview(bytearray(_GATHERED))
+        self._filled = 0
+
+    def write(self, data: bytes) -> None:
+        """Take ``data``."""
+        while data:
+            part = data[: _GATHERED - self._filled]
+            self.room(len(part))[:] = part
+            self.took(len(part))
+            data = data[len(part) :]
+
+    def room(self, length: int) -> memoryview:
+        """Where to put the next bytes: at least one, at most ``length``. :meth:`took` says how many came."""
+        return self._buffer[self._filled : self._filled + length]
+
+    def took(self, count: int) -> None:
+        """``count`` bytes are in the room now."""
+        self._filled += count
+        if self._filled == _GATHERED:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what is there."""
+        if self._filled:
+            for sink in self._sinks:
+                sink(self._buffer[: self._filled])
+            self._filled = 0
 
 
 class _Contents:
     """The data of streams by ordinal, asked for in ascending order as a tar holds them; one is open at a time."""
 
-    def __init__(self, folder: LayerFolder) -> None:
+    def __init__(self, folder: LayerFolder, out: _Gathered) -> None:
         self._folder = folder
+        self._out = out
         self._owners = _by_ordinal(folder)
         self._ordinal = -1
         self._size = 0
@@ -78,8 +110,8 @@ class _Contents:
         self._inline: tuple[tuple[int, bytes], ...] = ()
         self._path = b""
 
-    def read(self, ordinal: int, offset: int, length: int) -> Iterator[bytes]:
-        """``length`` bytes from ``offset`` of the logical content of stream ``ordinal``."""
+    def copy(self, ordinal: int, offset: int, length: int) -> None:
+        """Write ``length`` bytes from ``offset`` of the logical content of stream ``ordinal``."""
         if ordinal != self._ordinal:
             self._advance(ordinal)
         if offset + length > self._size:
@@ -89,20 +121,21 @@ class _Contents:
                 path=readable(self._path),
             )
         if self._descriptor < 0:
-            yield from self._read_inline(offset, length)
+            self._copy_inline(offset, length)
             return
+        out = self._out
         while length:
             try:
-                piece = os.pread(self._descriptor, min(length, PIECE), offset)
+                count = os.preadv(self._descriptor, [out.room(length)], offset)
             except OSError as error:
                 raise store_error(error, "cannot read the file", self._path, self._folder.where) from error
-            if not piece:
+            if not count:
                 raise IntegrityError(
                     "the file became shorter meanwhile", layer=self._folder.where, path=readable(self._path)
                 )
-            yield piece
-            offset += len(piece)
-            length -= len(piece)
+            out.took(count)
+            offset += count
+            length -= count
 
     def close(self) -> None:
         """Close the open file, if any."""
@@ -140,17 +173,19 @@ class _Contents:
                 f"the file has {found} bytes instead of {self._size}", layer=folder.where, path=readable(self._path)
             )
 
-    def _read_inline(self, offset: int, length: int) -> Iterator[bytes]:
-        end = offset + length
+    def _copy_inline(self, offset: int, length: int) -> None:
+        write, end = self._out.write, offset + length
         for start, piece in self._inline:
             if start >= end:
                 break
             if start + len(piece) > offset:
-                yield from _zeros(start - offset)
+                for zeros in _zeros(start - offset):
+                    write(zeros)
                 position = max(offset, start)
-                yield piece[position - start : end - start]
+                write(piece[position - start : end - start])
                 offset = min(end, start + len(piece))
-        yield from _zeros(end - offset)
+        for zeros in _zeros(end - offset):
+            write(zeros)
 
 
 def _by_ordinal(folder: LayerFolder) -> Iterator[Node | StreamNode]:
@@ -160,5 +195,5 @@ def _by_ordinal(folder: LayerFolder) -> Iterator[Node | StreamNode]:
 
 def _zeros(count: int) -> Iterator[bytes]:
     while count > 0:
-        yield bytes(min(count, PIECE))
-        count -= PIECE
+        yield bytes(min(count, _GATHERED))
+        count -= _GATHERED

@@ -174,8 +174,7 @@ class TarLayerWriter:
             if at:
                 self._write(build_block(name[at + 1 :], b"0", prefix=name[:at]))
                 return
-        self._records(name, [(b"path", name)])
-        self._write(build_block(_ascii(name), b"0"))
+        self._write(_extended(name, [(b"path", name)]) + build_block(_ascii(name), b"0"))
 
     def _name(self, path: str) -> bytes:
         """The name of an entry. Raises FormatError for one that would be read as something else."""
@@ -220,26 +219,15 @@ class TarLayerWriter:
             records.append((b"path", name))
         if size >= _BIG:
             records.append((b"size", b"%d" % size))
-        if records:
-            self._records(name, records)
-        self._write(
-            build_block(
-                name if plain_name else _ascii(name),
-                kind,
-                mode=mode,
-                size=size,
-                mtime=mtime // _SECOND,
-                linkname=_ascii(linkname),
-            )
+        block = build_block(
+            name if plain_name else _ascii(name),
+            kind,
+            mode=mode,
+            size=size,
+            mtime=mtime // _SECOND,
+            linkname=_ascii(linkname),
         )
-
-    def _records(self, name: bytes, records: Records) -> None:
-        """The extended header block and its records, which arrive sorted by key."""
-        data = join_records(records)
-        at = name.rfind(b"/") + 1
-        head = _ascii(join(name[:at], b"PaxHeaders.0", name[at:]))[:100].rstrip(b"/")
-        self._write(build_block(head, b"x", size=len(data), devices=False))
-        self._write(data + _ZEROS[: -len(data) % BLOCK])
+        self._write(_extended(name, records) + block if records else block)
 
     def _basic_records(self, metadata: Metadata) -> Records:
         records: Records = []
@@ -305,6 +293,14 @@ class TarLayerWriter:
         padding = -announced % BLOCK
         if padding:
             write(_ZEROS[:padding])
+
+
+def _extended(name: bytes, records: Records) -> bytes:
+    """The extended header block and its records, which arrive sorted by key."""
+    data = join_records(records)
+    at = name.rfind(b"/") + 1
+    head = _ascii(join(name[:at], b"PaxHeaders.0", name[at:]))[:100].rstrip(b"/")
+    return b"".join((build_block(head, b"x", size=len(data), devices=False), data, _ZEROS[: -len(data) % BLOCK]))
 
 
 def _is_ascii(text: bytes) -> bool:

@@ -30,7 +30,7 @@ from wclayer.ntfs.filetime import ABSENT_IN_REFERENCE
 
 __all__ = ["basic_of", "file_pieces", "metadata_of", "volume_items", "write_alternate", "write_streams"]
 
-_PIECE = 1 << 20
+_PIECE = 1 << 18
 
 
 def metadata_of(basic: BasicInfo) -> Metadata:
