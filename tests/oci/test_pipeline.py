@@ -82,6 +82,27 @@ def test_both_algorithms_in_any_combination(
     assert (stream.blob_digest, stream.diff_id) == (digest, diff_id)
 
 
+@pytest.mark.parametrize("compress", [packed, bytes], ids=["gzip", "none"])
+def test_without_digests_only_what_was_promised_is_hashed(threads: bool, compress: Any) -> None:
+    blob = compress(LARGE)
+    with open_layer(Source(blob), threads=threads, digests=False) as stream:
+        assert content(stream) == LARGE
+        stream.finish()
+        assert (stream.blob_size, stream.uncompressed_size) == (len(blob), len(LARGE))
+        for digest in ("blob_digest", "diff_id"):
+            with pytest.raises(ValueError, match="nobody asked"):
+                getattr(stream, digest)
+    other = digest_of(b"other")
+    for blob_digest, diff_id in ((other, None), (None, other)):
+        with (
+            open_layer(
+                Source(blob), threads=threads, digests=False, descriptor_digest=blob_digest, diff_id=diff_id
+            ) as stream,
+            pytest.raises(DigestMismatchError, match="promised"),
+        ):
+            stream.finish()
+
+
 def test_finish_reads_what_the_consumer_left(threads: bool) -> None:
     """The bytes after the end of a tar belong to the DiffID."""
     blob = packed(LARGE)

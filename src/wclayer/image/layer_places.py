@@ -135,7 +135,7 @@ def open_items(
                 raise UsageError(
                     f"{place} is an image of {len(image.layers)} layers", hint="unpack it, and name one of its layers"
                 )
-            with image.layers[0].stream(limits=limits) as stream:
+            with image.layers[0].stream(limits=limits, digests=False) as stream:
                 progress.begin(place.text)
                 try:
                     yield TarLayerReader(watched(stream, progress, place.text), policy=policy, notices=notices)

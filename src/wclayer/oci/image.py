@@ -156,12 +156,13 @@ class LayerBlob:
         threads: bool = True,
         following: bool = False,
         keeper: SlabKeeper | None = None,
+        digests: bool = True,
     ) -> LayerStream:
         """The uncompressed tar, verified against all that the manifest and the configuration promise.
 
         With ``following`` a blob that is on its way is read while it comes. When it comes damaged and is fetched once
-        more, that ends with an IntegrityError although all is well: once it is here, the same works. For ``keeper`` see
-        :func:`wclayer.oci.pipeline.open_layer`.
+        more, that ends with an IntegrityError although all is well: once it is here, the same works. For ``keeper`` and
+        ``digests`` see :func:`wclayer.oci.pipeline.open_layer`.
         """
         stored = self.locate()
         promised = self.descriptor if stored.original else None
@@ -174,6 +175,7 @@ class LayerBlob:
             threads=threads,
             layer=str(self),
             keeper=keeper,
+            digests=digests,
         )
 
 

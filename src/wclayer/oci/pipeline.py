@@ -37,13 +37,14 @@ def open_layer(
     threads: bool = True,
     layer: str | None = None,
     keeper: SlabKeeper | None = None,
+    digests: bool = True,
 ) -> LayerStream:
     """Open the layer blob that ``source`` holds, whatever its compression, and take ``source`` over.
 
     ``descriptor_digest``, ``descriptor_size`` (bytes) and ``diff_id`` are what was promised, where it was; they are
     verified by :meth:`LayerStream.finish`, and a blob longer or shorter than promised is refused as soon as that shows.
     Without ``threads`` everything happens in the caller's thread. ``layer`` names the layer in errors. ``keeper`` has
-    the memory for the slabs, with ``threads`` only.
+    the memory for the slabs, with ``threads`` only. Without ``digests`` only what was promised is hashed.
 
     Raises UnsupportedError for an unknown compression, StoreError when the source cannot be read.
     """
@@ -63,6 +64,7 @@ def open_layer(
         threads=threads,
         layer=layer,
         keeper=keeper,
+        digests=digests,
     )
 
 
@@ -88,6 +90,7 @@ class LayerStream:
         threads: bool,
         layer: str | None,
         keeper: SlabKeeper | None = None,
+        digests: bool = True,
     ) -> None:
         self.compression = compression
         self._promised_digest = descriptor_digest
@@ -96,13 +99,14 @@ class LayerStream:
         self._outcome = Outcome()
         blob_algorithm = descriptor_digest.algorithm if descriptor_digest else "sha256"
         diff_algorithm = diff_id.algorithm if diff_id else "sha256"
-        self._diff_hash = new_hash(diff_algorithm)
-        self._diff_algorithm = diff_algorithm
-        self._blob_algorithm = blob_algorithm
-        if compression == "none" and blob_algorithm == diff_algorithm:
-            self._blob_hash = self._diff_hash  # the same bytes: hashed once
-        else:
-            self._blob_hash = blob.hash = new_hash(blob_algorithm)
+        self._blob_algorithm, self._diff_algorithm = blob_algorithm, diff_algorithm
+        is_same = compression == "none" and blob_algorithm == diff_algorithm  # the same bytes: hashed once
+        wants_diff = digests or diff_id is not None or (is_same and descriptor_digest is not None)
+        self._diff_hash = new_hash(diff_algorithm) if wants_diff else None
+        self._blob_hash = self._diff_hash
+        if not is_same:
+            wants_blob = digests or descriptor_digest is not None
+            self._blob_hash = blob.hash = new_hash(blob_algorithm) if wants_blob else None
         self._layer = layer
         self._error: BaseException | None = None
         self._closed = False
@@ -144,8 +148,12 @@ class LayerStream:
             pass
         self.close()
         for what, promised, actual in (
-            ("the blob", self._promised_digest, self.blob_digest),
-            ("the uncompressed layer", self._promised_diff_id, self.diff_id),
+            ("the blob", self._promised_digest, self._known_digest(self._blob_algorithm, self._blob_hash)),
+            (
+                "the uncompressed layer",
+                self._promised_diff_id,
+                self._known_digest(self._diff_algorithm, self._diff_hash),
+            ),
         ):
             if promised is not None and promised != actual:
                 self._error = DigestMismatchError(
@@ -187,9 +195,8 @@ class LayerStream:
 
     @property
     def blob_digest(self) -> Digest:
-        """The digest of the blob as it was stored; known when everything was read."""
-        self._require_end()
-        return Digest(self._blob_algorithm, self._blob_hash.hexdigest())
+        """The digest of the blob as it was stored; known when everything was read, and digests were asked for."""
+        return _asked_for(self._known_digest(self._blob_algorithm, self._blob_hash))
 
     @property
     def blob_size(self) -> int:
@@ -199,9 +206,8 @@ class LayerStream:
 
     @property
     def diff_id(self) -> Digest:
-        """The digest of the uncompressed content; known when everything was read."""
-        self._require_end()
-        return Digest(self._diff_algorithm, self._diff_hash.hexdigest())
+        """The digest of the uncompressed content; known when everything was read, and digests were asked for."""
+        return _asked_for(self._known_digest(self._diff_algorithm, self._diff_hash))
 
     @property
     def uncompressed_size(self) -> int:
@@ -209,9 +215,19 @@ class LayerStream:
         self._require_end()
         return self._outcome.size
 
+    def _known_digest(self, algorithm: str, known: Hash | None) -> Digest | None:
+        self._require_end()
+        return None if known is None else Digest(algorithm, known.hexdigest())
+
     def _require_end(self) -> None:
         if not self._outcome.complete:
             raise ValueError("the layer was not read to its end yet: call finish() first")
+
+
+def _asked_for(digest: Digest | None) -> Digest:
+    if digest is None:
+        raise ValueError("nobody asked for this digest when the layer was opened")
+    return digest
 
 
 def _locate(error: BaseException, layer: str | None) -> None:
@@ -220,7 +236,7 @@ def _locate(error: BaseException, layer: str | None) -> None:
 
 
 def _inline(
-    blob: CountingSource, compression: Compression, diff_hash: Hash, limits: Limits, outcome: Outcome
+    blob: CountingSource, compression: Compression, diff_hash: Hash | None, limits: Limits, outcome: Outcome
 ) -> Generator[memoryview]:
     """Everything in the caller's thread, one slab."""
     decoder = open_decoder(compression, blob)
@@ -228,6 +244,7 @@ def _inline(
     while count := fill(decoder, slab):
         outcome.size += count
         limits.check(blob.count, outcome.size)
-        diff_hash.update(slab[:count])
+        if diff_hash is not None:
+            diff_hash.update(slab[:count])
         yield slab[:count].toreadonly()
     outcome.complete = True

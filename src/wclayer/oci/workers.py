@@ -141,7 +141,7 @@ class Workers:
         self,
         blob: CountingSource,
         compression: Compression,
-        diff_hash: Hash,
+        diff_hash: Hash | None,
         limits: Limits,
         outcome: Outcome,
         keeper: SlabKeeper | None = None,
@@ -162,7 +162,9 @@ class Workers:
             self._free.put(_Buffer(memory[offset : offset + SLAB_SIZE], offset))
         # Uncompressed content goes straight into the slabs: reading ahead is what the slabs do.
         self._prefetch = None if compression == "none" else _Prefetch(blob)
-        tasks = [self._inflate, self._hash_slabs]
+        tasks: list[Callable[[], None]] = [self._inflate]
+        if diff_hash is not None:
+            tasks.append(partial(self._hash_slabs, diff_hash))
         if self._prefetch is not None:
             tasks.append(self._prefetch.run)
         self._threads = [threading.Thread(target=task, name="wclayer-layer", daemon=True) for task in tasks]
@@ -217,8 +219,11 @@ class Workers:
                     return
                 self._outcome.size += slab.length
                 self._limits.check(prefetch.consumed if prefetch else blob.count, self._outcome.size)
-                slab.pending = 2
-                self._to_hash.put(slab)
+                if self._hash is None:
+                    slab.pending = 1
+                else:
+                    slab.pending = 2
+                    self._to_hash.put(slab)
                 self._full.put(slab)
         except _Stopped:
             pass
@@ -227,8 +232,8 @@ class Workers:
         finally:
             self._to_hash.put(None)
 
-    def _hash_slabs(self) -> None:
+    def _hash_slabs(self, diff_hash: Hash) -> None:
         while (slab := self._to_hash.get()) is not None:
             if not self._stopping:
-                self._hash.update(slab.view[: slab.length])
+                diff_hash.update(slab.view[: slab.length])
             self._release(slab)
