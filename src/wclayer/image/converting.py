@@ -16,13 +16,11 @@ from wclayer.errors import StoreError, UsageError, WclayerError
 from wclayer.formats.base import BaseFolderWriter
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
 from wclayer.formats.folder.staging import Staging
-from wclayer.formats.plain import PlainFolderWriter
 from wclayer.formats.shaping import for_base, for_tar, for_transport, with_hard_links
 from wclayer.formats.tar import Policy, TarLayerWriter
 from wclayer.formats.transport import TransportFolderWriter
 from wclayer.image.chain import find_parents, with_ancestors
 from wclayer.image.cim_places import find_cims, is_cim_file
-from wclayer.image.converting_cims import convert_to_cims
 from wclayer.image.converting_images import ImageOptions, convert_image, copy_tar, put_layer
 from wclayer.image.exporting import compression_of, export_layer, open_output
 from wclayer.image.importing import ImportedLayer, Pour, import_layer
@@ -275,6 +273,8 @@ class _Job:
             elif destination.kind == "base":
                 writer = BaseFolderWriter(path, notices=self.notices)
             else:
+                from wclayer.formats.plain import PlainFolderWriter
+
                 writer = PlainFolderWriter(path)
             with writer:
                 self._pour(source, writer, self._shape(destination, opened))
@@ -357,6 +357,8 @@ class _Job:
         self.result.layers = [str(top / str(number)) for number in range(len(base_first))]
 
     def _to_cims(self) -> None:
+        from wclayer.image.converting_cims import convert_to_cims
+
         reading = self.options.for_sources()
         with open_layers(self.source, reading, notices=self.notices, progress=self.progress) as sources:
             done = convert_to_cims(sources, self.destination.path, self.notices)
