@@ -6,10 +6,13 @@ import importlib
 import importlib.metadata
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 import wclayer
+import wclayer.formats.folder as layer_folder
+from wclayer import ntfs
 
 
 def modules_after(statement: str) -> set[str]:
@@ -19,15 +22,29 @@ def modules_after(statement: str) -> set[str]:
 
 def test_importing_the_package_loads_nothing_of_it_but_the_version() -> None:
     loaded = modules_after("import wclayer")
-    assert {name for name in loaded if name.startswith("wclayer")} == {"wclayer", "wclayer._version"}
+    assert {name for name in loaded if name.startswith("wclayer")} == {"wclayer", "wclayer._lazy", "wclayer._version"}
     assert not loaded & {"click", "rich", "urllib3", "http", "http.client", "ssl", "socket", "sqlite3", "isal"}
 
 
-def test_every_public_name_is_found_in_the_home_that_is_named_for_it() -> None:
-    assert set(wclayer.__all__) == {*wclayer._HOME, "__version__"}
-    for name, home in wclayer._HOME.items():
-        assert getattr(wclayer, name) is getattr(importlib.import_module(home), name)
+@pytest.mark.parametrize(("package", "others"), [(wclayer, {"__version__"}), (layer_folder, set()), (ntfs, set())])
+def test_every_public_name_is_found_in_the_home_that_is_named_for_it(package: Any, others: set[str]) -> None:
+    homes = {name: home for home, names in package._HOMES.items() for name in names}
+    assert set(package.__all__) == {*homes, *others}
+    for name, home in homes.items():
+        assert getattr(package, name) is getattr(importlib.import_module(home), name)
         assert name in importlib.import_module(home).__all__
+
+
+def test_the_process_that_makes_files_loads_no_database_and_no_reader() -> None:
+    loaded = modules_after("import wclayer.formats.folder.tree_worker")
+    assert "wclayer.formats.folder.content" in loaded
+    assert not loaded & {
+        "sqlite3",
+        "subprocess",
+        "json",
+        "wclayer.formats.folder.index",
+        "wclayer.formats.folder.headers",
+    }
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error() -> None:

@@ -5,9 +5,9 @@ The names below are loaded when they are first used, so ``import wclayer`` costs
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from wclayer._lazy import lazy_names
 from wclayer._version import __version__
 
 if TYPE_CHECKING:
@@ -189,18 +189,4 @@ _HOMES = {
     ),
     "wclayer.oci": ("Digest", "Image", "Limits", "open_image"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name from its home; the next access finds it without coming here."""
-    module = _HOME.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -148,14 +148,14 @@ def test_a_user_without_privileges_can_remove_what_is_read_only(tmp_path: Path) 
 import os, sys
 sys.path[:0] = sys.argv[2].split(os.pathsep)
 from pathlib import Path
-import wclayer.formats.folder as folder_format
+from wclayer.formats.folder import LayerFolderWriter, remove_layer_folder
 from wclayer.errors import WclayerError
 from wclayer.model import Entry, HardLink, Metadata, Stream
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 home = Path(sys.argv[1])
 items = [Entry(f"a/{n}/b", Metadata(), data=Stream.from_bytes(b"x")) for n in range(20)]
 for name in ("first", "second"):
-    with folder_format.LayerFolderWriter(home / name) as writer:
+    with LayerFolderWriter(home / name) as writer:
         for item in items: writer.write(item)
         writer.write(HardLink("link", "a/1/b"))
 try:
@@ -164,9 +164,9 @@ except PermissionError:
     pass
 else:
     sys.exit("the layer can be changed")
-folder_format.remove_layer_folder(home / "first")
+remove_layer_folder(home / "first")
 try:
-    with folder_format.LayerFolderWriter(home / "third") as writer:
+    with LayerFolderWriter(home / "third") as writer:
         for item in items: writer.write(item)
         writer.write(HardLink("link", "nowhere"))
 except WclayerError:

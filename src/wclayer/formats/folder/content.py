@@ -6,7 +6,6 @@ A sparse stream becomes a file with holes: only its ranges are written, and only
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -81,7 +80,11 @@ def host_wants_escape(name: str, *, top: bool) -> bool:
 def host_leaf(name: str, *, escape: bool) -> bytes:
     """The name on this machine for ``name``: WTF-8, or ``.wcl-`` and a hash of it."""
     leaf = encode_wtf8(name)
-    return b".wcl-" + hashlib.sha256(leaf).hexdigest()[:32].encode() if escape else leaf
+    if not escape:
+        return leaf
+    import hashlib  # rarely needed, and a tenth of what starting a second process takes
+
+    return b".wcl-" + hashlib.sha256(leaf).hexdigest()[:32].encode()
 
 
 def host_times(filetime: int | None) -> tuple[int, int]:
