@@ -81,6 +81,7 @@ def test_33_a_step_that_fails_ends_the_rest(layer: Layer) -> None:
     assert not layer.layer.exists("Files")
 
 
+@pytest.mark.replaces_methods
 def test_33_folders_get_their_times_children_first(layer: Layer) -> None:
     layer.folder("Files\\d")
     layer.folder("Files\\d\\e")

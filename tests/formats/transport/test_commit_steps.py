@@ -13,6 +13,8 @@ from wclayer.errors import StoreError
 from wclayer.formats.transport import commit_layer, import_layer
 from wclayer.formats.volume import Volume
 
+pytestmark = pytest.mark.replaces_methods
+
 STEPS = [
     "import",
     "remove Files\\gone",
