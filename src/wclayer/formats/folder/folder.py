@@ -66,9 +66,9 @@ class LayerFolder(LayerIndex):
         """Close everything. Harmless when called twice."""
         super().close()
         self.door.close()
-        if self._root >= 0:
-            os.close(self._root)
-            self._root = -1
+        root, self._root = self._root, -1
+        if root >= 0:
+            os.close(root)
 
     @property
     def parent_paths(self) -> tuple[Path, ...]:

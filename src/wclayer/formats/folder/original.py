@@ -139,9 +139,9 @@ class _Contents:
 
     def close(self) -> None:
         """Close the open file, if any."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1  # first, for an interruption may come behind the closing
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _advance(self, ordinal: int) -> None:
         """Go on to the stream ``ordinal``."""

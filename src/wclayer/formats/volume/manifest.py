@@ -23,6 +23,7 @@ _APPLICATION_ID = 0x77634E54  # "wcNT"
 _BATCH = 2048
 _PIECE = 1 << 20
 _TIME_LIMIT = 1 << 63
+_FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter for text that is none, in rows and in errors about them
 _SCHEMA = (
     "CREATE TABLE names (path BLOB PRIMARY KEY, node INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE nodes (node INTEGER PRIMARY KEY, attributes INTEGER NOT NULL, creation INTEGER NOT NULL,"
@@ -77,7 +78,7 @@ class Manifest:
                 place = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
                 self._database = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
             self._prepare(existed=existed)
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise self._failed(error) from error
         self._names: dict[bytes, int | None] = {}
         self._nodes: dict[int, Record] = {}
@@ -308,7 +309,7 @@ class Manifest:
                 "INSERT OR REPLACE INTO names VALUES (?, ?)",
                 [(path, node) for path, node in names.items() if node is not None],
             )
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise self._failed(error) from error
         except OverflowError as error:
             raise FormatError("a time that no FILETIME can hold") from error
@@ -324,7 +325,7 @@ class Manifest:
                     self._database.execute("ROLLBACK")
         except sqlite3.ProgrammingError:
             return  # closed already
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise self._failed(error) from error
         finally:
             with suppress(sqlite3.Error):
@@ -366,14 +367,14 @@ class Manifest:
     def _one(self, statement: str, *values: object) -> tuple[Any, ...] | None:
         try:
             row: tuple[Any, ...] | None = self._database.execute(statement, values).fetchone()
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise self._failed(error) from error
         return row
 
     def _all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             return self._database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except _FAILURES as error:
             raise self._failed(error) from error
 
     def _run(self, statement: str, *values: object) -> None:
@@ -387,7 +388,7 @@ class Manifest:
             raise IntegrityError(f"{self.path} holds a map of ranges that is none")
         return tuple(struct.iter_unpack("<qq", packed))
 
-    def _failed(self, error: sqlite3.Error) -> StoreError | IntegrityError:
+    def _failed(self, error: Exception) -> StoreError | IntegrityError:
         if isinstance(error, sqlite3.OperationalError):
             return StoreError(f"the manifest {self.path or 'in memory'} cannot be used: {error}")
         return IntegrityError(f"the manifest {self.path or 'in memory'} is damaged: {error}")
