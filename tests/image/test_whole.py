@@ -1,3 +1,5 @@
+"""A file that comes into being whole, or not at all."""
+
 from __future__ import annotations
 
 import os
@@ -6,7 +8,57 @@ from pathlib import Path
 import pytest
 
 from wclayer.errors import StoreError
-from wclayer.image.whole import new_file
+from wclayer.image.whole import new_file, sweep_files
+
+
+def test_a_file_appears_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with new_file(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_after_an_error_everything_is_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyError), new_file(path) as file:
+        raise KeyError(file.write(b"new"))
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    dead = tmp_path / ".file.0123456789abcdef"
+    dead.write_bytes(b"half")
+    others = [tmp_path / name for name in (".file.0123", ".other.0123456789abcdef", "file.0123456789abcdef")]
+    for other in others:
+        other.write_bytes(b"")
+    (tmp_path / ".file.fedcba9876543210").mkdir()
+    with new_file(tmp_path / "file") as first:
+        assert not dead.exists()
+        first.write(b"1")
+        with new_file(tmp_path / "file") as second:
+            second.write(b"2")
+        assert (tmp_path / "file").read_bytes() == b"2"
+    assert (tmp_path / "file").read_bytes() == b"1"
+    sweep_files(tmp_path / "file")
+    assert all(other.exists() for other in others)
+
+
+def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 127)
+    for data in (b"1", b"2"):
+        with new_file(path) as file:
+            file.write(data)
+    assert path.read_bytes() == b"2"
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot write"), new_file(tmp_path / "nowhere" / "file"):
+        pytest.fail("there is no file to write")
 
 
 @pytest.fixture
@@ -42,16 +94,3 @@ def test_what_replaces_a_file_is_durable_first(tmp_path: Path, synchronised: lis
     write(tmp_path / "file", b"newer", sync=False)
     assert (tmp_path / "file").read_bytes() == b"newer"
     assert synchronised == [5]
-
-
-def test_after_an_error_everything_is_as_it_was(tmp_path: Path) -> None:
-    def stop() -> None:
-        with new_file(tmp_path / "file", sync=False) as file:
-            file.write(b"half")
-            raise StoreError("stopped")
-
-    (tmp_path / "file").write_bytes(b"old")
-    with pytest.raises(StoreError, match="stopped"):
-        stop()
-    assert (tmp_path / "file").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["file"]

@@ -236,7 +236,7 @@ def _layer_in(folder: Path, layer: int | None) -> Path:
 
 
 @contextmanager
-def open_output(output: str, *, sync: bool = False) -> Iterator[FileIO]:
+def open_output(output: str, *, sync: bool = True) -> Iterator[FileIO]:
     """The file to write: standard output, a device or pipe as it is, or a new file that takes its name at the end.
 
     What ``sync`` does: :func:`wclayer.image.whole.new_file`.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TypeAlias
 
-__all__ = ["Outflow", "Taker"]
+__all__ = ["SLAB_SIZE", "Outflow", "Taker"]
 
 SLAB_SIZE = 1 << 18
 """Small enough for the cache that a core has to itself: what was just copied is hashed and written from there."""

@@ -77,9 +77,9 @@ class PartSource:
 
     def close(self) -> None:
         """Close the file; harmless when called twice."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def store_error(error: OSError, what: str) -> StoreError:

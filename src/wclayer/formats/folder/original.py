@@ -79,6 +79,14 @@ class _Gathered:
             self.took(len(part))
             data = data[len(part) :]
 
+    def write_zeros(self, count: int) -> None:
+        """Take ``count`` zeros; none when it is negative."""
+        while count > 0:
+            room = self.room(count)
+            room[:] = bytes(len(room))
+            self.took(len(room))
+            count -= len(room)
+
     def room(self, length: int) -> memoryview:
         """Where to put the next bytes: at least one, at most ``length``. :meth:`took` says how many came."""
         return self._buffer[self._filled : self._filled + length]
@@ -174,26 +182,18 @@ class _Contents:
             )
 
     def _copy_inline(self, offset: int, length: int) -> None:
-        write, end = self._out.write, offset + length
+        out, end = self._out, offset + length
         for start, piece in self._inline:
             if start >= end:
                 break
             if start + len(piece) > offset:
-                for zeros in _zeros(start - offset):
-                    write(zeros)
+                out.write_zeros(start - offset)
                 position = max(offset, start)
-                write(piece[position - start : end - start])
+                out.write(piece[position - start : end - start])
                 offset = min(end, start + len(piece))
-        for zeros in _zeros(end - offset):
-            write(zeros)
+        out.write_zeros(end - offset)
 
 
 def _by_ordinal(folder: LayerFolder) -> Iterator[Node | StreamNode]:
     """The streams with data, in the order of the tar."""
     return heapq.merge(folder.files_by_ordinal(), folder.streams_by_ordinal(), key=lambda owner: owner.ordinal)
-
-
-def _zeros(count: int) -> Iterator[bytes]:
-    while count > 0:
-        yield bytes(min(count, _GATHERED))
-        count -= _GATHERED

@@ -121,9 +121,9 @@ class Upper:
         database = getattr(self, "_database", None)
         if database is not None:
             database.close()
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
 
     @property
     def facts(self) -> dict[str, Any]:
