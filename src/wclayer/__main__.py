@@ -1,8 +1,6 @@
 """``python -m wclayer`` is the command line."""
 
-import sys
-
-from wclayer.cli.main import main
+from wclayer.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

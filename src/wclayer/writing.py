@@ -1,7 +1,8 @@
 """All of a buffer goes to a file, in writes of a size that is fast everywhere.
 
-For a longer write the kernel looks for larger pieces of memory. In a virtual machine those are often the ones that its
-host took back, and must be had from there again, a page at a time: one byte more made writing three times as slow.
+For a longer write the kernel looks for larger pieces of memory than the eight pages of which it keeps some at hand for
+every processor. In a virtual machine those are often the ones that its host took back, and must be had from there
+again, a page at a time: writing may then take three times as long.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TypeAlias
 
 __all__ = ["BITE", "write_whole", "write_whole_at"]
 
-BITE = 1 << 16
+BITE = 1 << 15
 """The most bytes that are written at a time."""
 
 _Buffer: TypeAlias = bytes | bytearray | memoryview

@@ -20,7 +20,7 @@ from wclayer.errors import StoreError, WclayerError
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["COMPLETION", "PROGRAM", "VERSION", "main"]
+__all__ = ["COMPLETION", "PROGRAM", "VERSION", "main", "program"]
 
 PROGRAM, COMPLETION = "wclayer", "_WCLAYER_COMPLETE"
 VERSION = f"{PROGRAM} {__version__}"
@@ -59,6 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
             _drop_output()  # or Python would fail with it once more, and with an exit code of its own
         return failure.exit_code
     return result
+
+
+def program() -> NoReturn:
+    """The command as a process of its own: run it, and end."""
+    code = main()
+    gc.freeze()  # all of it goes with the process; to look through it for cycles first would take the longest
+    sys.exit(code)
 
 
 def _drop_output() -> None:

@@ -7,7 +7,6 @@ counted. A thread of its own draws, so that a transfer that stands still is seen
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import threading
 import time
@@ -249,7 +248,9 @@ class _Terminal:
         self._drawn = 0
 
     def show(self, state: _State, now: float) -> None:
-        size = shutil.get_terminal_size()
+        from shutil import get_terminal_size  # it loads much, and pipes need none of it
+
+        size = get_terminal_size()
         lines = [state.blob_text(name, now) for name in list(state.blobs)[: max(size.lines - 3, 1)]]
         if len(state.blobs) + state.blobs_over > 1:
             lines.append(state.blobs_text(now))

@@ -6,7 +6,6 @@ Each function is a filter: it takes items, and yields items. Streams pass throug
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from hashlib import blake2b
 
 from wclayer.errors import NotFoundError
 from wclayer.formats.folder import LayerFolder
@@ -21,6 +20,7 @@ from wclayer.ntfs.names import fold
 
 __all__ = ["for_base", "for_tar", "for_transport", "with_hard_links"]
 
+_UTILITY_VM = fold("UtilityVM")
 _EARLIEST, _LATEST = UNIX_EPOCH_TICKS - (1 << 63) // 100, UNIX_EPOCH_TICKS + ((1 << 63) - 1) // 100
 
 
@@ -47,30 +47,31 @@ def for_transport(items: Iterable[LayerItem], parents: Sequence[LayerFolder], no
     A file that the layer only links to is copied out of ``parents``, which are nearest first. Notices:
     ``utility-vm-left-out``, ``link-copied``, ``times-filled``. Raises NotFoundError for a link whose target is nowhere.
     """
-    here: set[bytes] = set()  # digests of paths: a fifth of what the paths themselves would take
+    here: set[int] = set()  # hashes of paths: a fifth of what the paths themselves would take
     for item in items:
         top = item.path.partition("/")[0]
-        if fold(top) == "UTILITYVM":
+        if len(top) == len(_UTILITY_VM) and fold(top) == _UTILITY_VM:
             notices.add(
                 "utility-vm-left-out",
                 item.path,
                 "a transport folder has no utility VM; a base folder, a plain folder, a tar or a layer folder keeps it",
             )
             continue
-        if isinstance(item, HardLink) and _digest(item.target) not in here:
+        if isinstance(item, HardLink) and _key(item.target) not in here:
             for copied in _copied(item, parents, notices):
                 _tell_times(copied, notices)
                 yield copied
-            here.add(_digest(item.path))
+            here.add(_key(item.path))
             continue
         if isinstance(item, Entry | HardLink):
-            here.add(_digest(item.path))
+            here.add(_key(item.path))
         _tell_times(item, notices)
         yield item
 
 
-def _digest(path: str) -> bytes:
-    return blake2b(fold(path).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _key(path: str) -> int:
+    """What to know ``path`` by. Should two have the same, the writer misses the target of a link, and says so."""
+    return hash(fold(path))
 
 
 def _copied(link: HardLink, parents: Sequence[LayerFolder], notices: Notices) -> Iterator[Entry | AlternateStream]:

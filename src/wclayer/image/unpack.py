@@ -17,7 +17,6 @@ from wclayer.errors import FormatError, StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, sweep
 from wclayer.image.importing import ImportedLayer
 from wclayer.image.lane import Lane, LaneLostError, LaneOptions, LocalLane
-from wclayer.image.lane_process import ProcessLane, can_start_processes
 from wclayer.image.places import folder_made
 from wclayer.image.processors import WORTH_A_PROCESS, usable_processors
 from wclayer.image.progress import NO_PROGRESS, Progress
@@ -64,12 +63,16 @@ class UnpackOptions:
     def lanes(self, sizes: Sequence[int]) -> int:
         """How many layers are written at once, out of those that have ``sizes`` bytes left to write."""
         todo = [size for size in sizes if size]
-        if not can_start_processes() or not todo:
-            return 1
         wanted = self.jobs
         if wanted is None:
-            wanted = min(usable_processors(), _MOST_LANES, 1 + (sum(todo) - max(todo)) // WORTH_A_PROCESS)
-        return min(wanted, len(todo))
+            wanted = min(usable_processors(), _MOST_LANES, 1 + (sum(todo) - max(todo, default=0)) // WORTH_A_PROCESS)
+        wanted = min(wanted, len(todo))
+        if wanted > 1:
+            from wclayer.image.lane_process import can_start_processes  # most images have one layer of any size
+
+            if can_start_processes():
+                return wanted
+        return 1
 
 
 @dataclass(slots=True)
@@ -210,6 +213,10 @@ class _Layers:
         helpers = options.jobs != 1 and usable_processors() >= 2 * self._lanes
         shared = LaneOptions(options.strict, options.sync, options.limits, helpers, _HELD_APART)
         lanes: list[Lane] = [LocalLane(replace(shared, capacity=_HELD_HERE))]
+        if self._lanes == 1:
+            return lanes
+        from wclayer.image.lane_process import ProcessLane
+
         with suppress(OSError):
             while len(lanes) < self._lanes:
                 lane = ProcessLane(shared, self.lock)

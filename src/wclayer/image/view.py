@@ -223,6 +223,9 @@ class View:
             raise NotFoundError(f"this layer deletes {windows_path(found.path)}, and holds nothing of it")
         if not found.node.is_link:
             return found.layer, found.node
+        target = found.node.target_node()  # what the layer knows needs no search
+        if target is not None and target.is_file:
+            return found.layer, _linkable(found.node, target)
         *_, last = self._names_of(found.layer, found.node)
         return last
 

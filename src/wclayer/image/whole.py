@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +30,7 @@ def new_file(path: Path, *, sync: bool = True) -> Iterator[FileIO]:
     which is what was there. Raises StoreError; then ``path`` is as it was.
     """
     stem = _stem(path.name)
-    temporary = path.with_name(f"{stem}{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{stem}{os.urandom(8).hex()}")
     try:
         sweep_files(path)
         try:

@@ -32,7 +32,7 @@ UNIX_EPOCH_TICKS = 116_444_736_000_000_000
 ABSENT_IN_REFERENCE = 48_491_090_211_286_549
 """What go-winio makes of a time that a tar does not hold: Go's zero time, wrapped to 1754-08-30."""
 
-_TICKS_PER_MINUTE = 60 * TICKS_PER_SECOND
+_TICKS_PER_DAY = 86_400 * TICKS_PER_SECOND
 _NANOSECONDS = 1_000_000_000
 _SIGN = 1 << 63
 _U64 = (1 << 64) - 1
@@ -80,14 +80,15 @@ def to_text(filetime: int) -> str:
 
     Exact for every integer. Years before 0 and after 9999 carry a sign, as ISO 8601 has it; year 0 is 1 BC.
     """
-    minutes, ticks = divmod(filetime, _TICKS_PER_MINUTE)
-    return f"{_minute_text(minutes)}{ticks // TICKS_PER_SECOND:02d}.{ticks % TICKS_PER_SECOND:07d}Z"
+    days, ticks = divmod(filetime, _TICKS_PER_DAY)
+    seconds, ticks = divmod(ticks, TICKS_PER_SECOND)
+    minutes, seconds = divmod(seconds, 60)
+    return f"{_day_text(days)}{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{ticks:07d}Z"
 
 
-@lru_cache(maxsize=1024)  # the files of a layer were written together
-def _minute_text(minutes: int) -> str:
-    """The text of the minute that begins ``minutes`` after 1601, up to its seconds."""
-    days, minutes = divmod(minutes, 1440)
+@lru_cache(maxsize=4096)  # the files of a layer were written on few days
+def _day_text(days: int) -> str:
+    """The text of the day that begins ``days`` after 1601, up to its hours."""
     era, day = divmod(days + _EPOCH_DAY, _DAYS_PER_ERA)
     year = (day - day // 1_460 + day // 36_524 - day // 146_096) // 365
     day -= 365 * year + year // 4 - year // 100
@@ -96,7 +97,7 @@ def _minute_text(minutes: int) -> str:
     year += 400 * era + (month > 9)
     month = month + 3 if month < 10 else month - 9
     shown = f"{year:04d}" if 0 <= year <= 9999 else f"{year:+05d}"
-    return f"{shown}-{month:02d}-{day:02d}T{minutes // 60:02d}:{minutes % 60:02d}:"
+    return f"{shown}-{month:02d}-{day:02d}T"
 
 
 def from_text(text: str) -> int:

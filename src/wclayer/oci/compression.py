@@ -110,13 +110,22 @@ if engines.isal is not None:
 
 
 class _ReadAdaptor:
-    """As much of a file as the libraries look for; ``read`` gives more than the 128 KiB the zstd module asks for."""
+    """As much of a file as the libraries look for; ``read`` gives more than the 128 KiB the zstd module asks for.
+
+    What has pieces of a good size at hand may have a method ``take`` that gives one; otherwise they are gathered here.
+    A piece is read no more when the next is asked for: a decoder keeps a copy of what it has no use for yet.
+    """
 
     def __init__(self, raw: RawReader) -> None:
         self._raw = raw
-        self._buffer = memoryview(bytearray(_INPUT))
+        self._buffer = memoryview(b"")
+        self._take: Callable[[], memoryview] | None = getattr(raw, "take", None)
 
-    def read(self, _size: int = -1) -> bytes:
+    def read(self, _size: int = -1) -> bytes | memoryview:
+        if self._take is not None:
+            return self._take()
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(_INPUT))
         return bytes(self._buffer[: self._raw.readinto(self._buffer)])
 
     def readinto(self, buffer: memoryview) -> int:

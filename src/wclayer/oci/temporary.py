@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from io import FileIO
 from pathlib import Path
@@ -23,7 +22,7 @@ def open_temporary(folder: Path) -> tuple[Path, FileIO]:
     """A new file in ``folder``, to be renamed or removed; StoreError when there cannot be one."""
     try:
         while True:
-            path = folder / f".wclayer-{secrets.token_hex(8)}"
+            path = folder / f".wclayer-{os.urandom(8).hex()}"
             file = path.open("xb", buffering=0)
             if _is_ours(file, path):
                 return path, file

@@ -90,6 +90,7 @@ class _Prefetch:
         self._free: SimpleQueue[_Buffer | None] = SimpleQueue()
         self._full: SimpleQueue[_Item] = SimpleQueue()
         self._chunk: _Buffer | None = None
+        self._taken: _Buffer | None = None
         self._position = 0
         self._ended = False
         for _ in range(_CHUNKS):
@@ -108,26 +109,45 @@ class _Prefetch:
             self._full.put(error)
 
     def readinto(self, buffer: memoryview, /) -> int:
-        chunk = self._chunk
+        chunk = self._next()
         if chunk is None:
-            if self._ended:
-                return 0
+            return 0
+        count = min(chunk.length - self._position, len(buffer))
+        buffer[:count] = chunk.view[self._position : self._position + count]
+        self._advance(chunk, count)
+        return count
+
+    def take(self) -> memoryview:
+        """All of the piece at hand, nothing at the end. It is valid until the next call."""
+        if self._taken is not None:
+            self._free.put(self._taken)
+            self._taken = None
+        chunk = self._next()
+        if chunk is None:
+            return memoryview(b"")
+        piece = chunk.view[self._position : chunk.length]
+        self.consumed += len(piece)
+        self._chunk, self._taken = None, chunk
+        return piece
+
+    def _next(self) -> _Buffer | None:
+        """What is to be read now, of which something is left."""
+        chunk = self._chunk
+        if chunk is None and not self._ended:
             item = self._full.get()
-            if item is None:
-                self._ended = True
-                return 0
             if isinstance(item, BaseException):
                 raise item
             self._chunk = chunk = item
+            self._ended = item is None
             self._position = 0
-        count = min(chunk.length - self._position, len(buffer))
-        buffer[:count] = chunk.view[self._position : self._position + count]
+        return chunk
+
+    def _advance(self, chunk: _Buffer, count: int) -> None:
         self._position += count
         self.consumed += count
         if self._position == chunk.length:
             self._chunk = None
             self._free.put(chunk)
-        return count
 
     def stop(self) -> None:
         self._free.put(None)

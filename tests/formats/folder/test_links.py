@@ -28,6 +28,15 @@ RESOLVED: dict[str, tuple[list[LayerItem], str]] = {
     ),
     "named like its target": ([file("A", b"1"), HardLink("d/l", "A"), HardLink("l", "a")], "A"),
     "beside a tombstone of its target": ([file("a", b"1"), Tombstone("a"), HardLink("l", "a")], "a"),
+    "target in a folder far away": (
+        [file("d/e/a", b"1"), *(file(f"{n}/x") for n in range(9)), HardLink("l", "d/e/a")],
+        "d/e/a",
+    ),
+    "target in a folder that comes later": ([file("d/a", b"1"), folder("d"), HardLink("l", "d/a")], "d/a"),
+    "link in a folder that comes later": (
+        [file("a", b"1"), HardLink("d/l", "a"), folder("d"), HardLink("l", "a")],
+        "a",
+    ),
     "below a folder that comes later": ([HardLink("l", "d/a"), file("d/a", b"1"), folder("d")], "d/a"),
 }
 
@@ -47,6 +56,15 @@ def test_a_link_leads_to_the_file(tmp_path: Path, case: str) -> None:
         assert found.path == target
         assert node.size == 1
         assert verify_folder(opened) == []
+
+
+def test_names_that_this_machine_cannot_hold_are_linked_too(tmp_path: Path) -> None:
+    long, other = "é" * 200, "ü" * 200
+    items = [file(f"d/{long}", b"1"), file("b", b"2"), HardLink("l", f"d/{long}"), HardLink(f"d/{other}", "b")]
+    path = write(tmp_path / "layer", *items)
+    assert read(path) == plain(items)
+    assert [(path / name).stat().st_nlink for name in ("l", "b")] == [2, 2]
+    assert verify_folder(LayerFolder(path)) == []
 
 
 REFUSED: dict[str, tuple[list[LayerItem], str]] = {

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from tests.formats.folder.layers import alternate, file, folder, plain, read, sparse, symlink, tree
 from wclayer.errors import StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, verify_folder
+from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import Door, NameRefusedError
 from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
 from wclayer.formats.folder.shared_memory import RING
@@ -376,7 +377,7 @@ def test_where_the_system_refuses_names_the_index_knows_the_others(
     def start(arguments: list[str], *, pass_fds: tuple[int, int, int], **_options: object) -> Thread:
         connection, memory, root = map(os.dup, pass_fds)
         held.callback(os.close, root)
-        thread = Thread(target=main, args=(connection, memory, root, "the layer"))
+        thread = Thread(target=main, args=(connection, memory, root, "the layer", 0o755))
         thread.start()
         return thread
 
@@ -391,6 +392,8 @@ def test_where_the_system_refuses_names_the_index_knows_the_others(
         file("bad folder/bad small", b"1"),
         file("bad folder/bad large", bytes(PIECES)),
         file("good", b"2"),
+        HardLink("bad folder/bad link", "good"),
+        HardLink("link", "bad folder/bad small"),
     ]
     with ExitStack() as held, LayerFolderWriter(tmp_path / "layer", second_process=True) as writer:
         assert isinstance(writer._tree, RemoteTree)
@@ -404,11 +407,13 @@ def test_where_the_system_cannot_link_the_file_is_copied(
     monkeypatch.setattr(Door, "link", lambda *_arguments, **_options: False)
     worker.ring[:3] = b"abc"
     _, _, failure = worker.ask(
-        (FILE, b"", b"a", None, 0, 3), (LINK, b"", b"l", b"", b"a", 3, None, 132_000_000_000_000_000, "l")
+        (FILE, b"", b"a", 132_000_000_000_000_000, 0, 3), (LINK, b"", b"l", b"", b"a", 3, None, "l")
     )
     assert failure is None
     assert (tmp_path / "l").read_bytes() == b"abc"
-    assert (tmp_path / "l").stat().st_ino != (tmp_path / "a").stat().st_ino
+    link, file = (tmp_path / "l").stat(), (tmp_path / "a").stat()
+    assert link.st_ino != file.st_ino
+    assert link.st_mtime_ns == file.st_mtime_ns == host_times(132_000_000_000_000_000)[1]
 
 
 @pytest.mark.parametrize("leaf", [b"..", b"a/b", b"", b".", b"a\0"])

@@ -77,19 +77,47 @@ def test_holes_of_a_sparse_file_take_no_space(tmp_path: Path) -> None:
     assert status.st_blocks * 512 < 1 << 20
 
 
-def test_everything_is_read_only_when_it_is_done(tmp_path: Path) -> None:
-    path = write(tmp_path / "layer", folder("Files"), file("Files/a"), alternate("Files/a", ":s:$DATA", bytes(70_000)))
-    umask = os.umask(0)
-    os.umask(umask)
+@pytest.fixture(params=["as it is", "no superuser", "inherited group"])
+def parent(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a layer is written. The superuser can make folders read-only at once, others only at the end."""
+    if request.param == "no superuser":
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    elif request.param == "inherited group":
+        tmp_path.chmod(0o2755)
+    return tmp_path
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0])
+def test_everything_is_read_only_when_it_is_done(parent: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        path = write(
+            parent / "layer", folder("Files"), file("Files/a"), alternate("Files/a", ":s:$DATA", bytes(70_000))
+        )
+    finally:
+        os.umask(before)
     for name in tree(path) | {"."}:
         mode = stat.S_IMODE((path / name).lstat().st_mode)
-        assert mode == (0o555 if (path / name).is_dir() else 0o444) & ~umask, name
+        assert mode == (0o555 if (path / name).is_dir() else 0o444) & ~mask, name
 
 
-def test_times_of_files_and_folders_are_those_of_the_last_write(tmp_path: Path) -> None:
-    path = write(tmp_path / "layer", folder("Files"), file("Files/a"), file("Files/b", last_write_time=None))
+@pytest.mark.parametrize("target", ["Files/inner/a", "Files/inner/later"])
+def test_times_of_files_and_folders_are_those_of_the_last_write(parent: Path, target: str) -> None:
+    path = write(
+        parent / "layer",
+        folder("Files"),
+        folder("Files/inner"),
+        file("Files/inner/a"),
+        HardLink("Files/link", target),
+        HardLink("Files/inner/link", target),
+        file("Files/inner/later"),
+        file("Files/a"),
+        file("Files/b", last_write_time=None),
+    )
     nanoseconds = (TIME - 116_444_736_000_000_000) * 100
     assert (path / "Files").stat().st_mtime_ns == nanoseconds
+    assert (path / "Files/inner").stat().st_mtime_ns == nanoseconds
+    assert (path / "Files/inner/link").stat().st_nlink == 3
     assert (path / "Files/a").stat().st_mtime_ns == nanoseconds
     assert (path / "Files/b").stat().st_mtime_ns == 0
 
@@ -178,7 +206,13 @@ REFUSED: dict[str, tuple[list[LayerItem], str]] = {
     "a folder below a file": ([file("a"), folder("a/b/c")], "which is not a folder"),
     "below a file of other case": ([file("A"), file("a/b")], "which is not a folder"),
     "below a link": ([file("x"), HardLink("a", "x"), file("a/b")], "which is not a folder"),
-    "below a link that comes later": ([file("x"), file("a/b"), HardLink("a", "x")], "which is not a folder"),
+    "a link where a folder is needed": ([file("x"), file("a/b"), HardLink("a", "x")], "a file where a folder was"),
+    "a later link where a folder is needed": (
+        [file("a/b"), HardLink("a", "x"), file("x")],
+        "which is not a folder",
+    ),
+    "a file where a link is": ([file("x"), HardLink("a", "x"), file("a")], "duplicate entry"),
+    "a folder where a link is": ([file("x"), HardLink("a", "x"), folder("a")], "a folder where a file was"),
     "below a file far up in other case": ([folder("D"), file("D/x"), file("d/X/y")], "which is not a folder"),
     "below a reparse point": ([symlink("a", is_directory=True), file("a/b")], "which is a reparse point"),
     "far below a reparse point": ([symlink("a", is_directory=True), folder("a/b/c/d")], "which is a reparse point"),

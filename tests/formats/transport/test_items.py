@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats.transport.layers import DESCRIPTOR, LINK, ads, file, folder, gone, link, tar_of
-from wclayer.errors import StoreError, UnsupportedError, WclayerError
+from wclayer.errors import StoreError, UnsafeEntryError, UnsupportedError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, LayerFolderWriter
+from wclayer.formats.folder.door import Door
 from wclayer.formats.tar import TarLayerReader, TarLayerWriter
 from wclayer.formats.transport import TransportFolderReader, TransportFolderWriter
 from wclayer.formats.transport.items import manifest_beside
@@ -185,6 +186,82 @@ def test_a_link_finds_its_file_in_any_case(tmp_path: Path) -> None:
         copy_layer(items, writer)
     for name in ("b", "c"):
         assert (tmp_path / "t" / "Files" / name).samefile(tmp_path / "t" / "Files" / "A")
+
+
+def test_links_to_files_before_and_after_them_are_the_same(tmp_path: Path) -> None:
+    items: list[LayerItem] = [folder("Files"), file("Files/before", b"1"), file("Files/sparse", b"2")]
+    for number in range(50):
+        items.append(folder(f"Files/{number}"))
+        items.append(link(f"Files/{number}/b", "Files/before"))
+        items.append(link(f"Files/{number}/s", "Files/sparse" if number % 2 else f"Files/{number}/b"))
+    notices = Notices()
+    with TransportFolderWriter(tmp_path / "t", notices=notices) as writer:
+        copy_layer(items, writer)
+    place = tmp_path / "t" / "Files"
+    for number in range(50):
+        assert (place / str(number) / "b").samefile(place / "before")
+        assert (place / str(number) / "s").samefile(place / ("sparse" if number % 2 else "before"))
+    assert not notices.counts.keys() & {"link-times", "link-attributes", "folder-implied"}
+
+
+@pytest.mark.parametrize("others", [0, 100])
+def test_what_a_link_says_of_its_own_is_told(tmp_path: Path, others: int) -> None:
+    time = 133_000_000_000_000_000
+    items: list[LayerItem] = [
+        folder("Files"),
+        file("Files/a", b"1"),
+        HardLink("Files/later", "Files/a", Metadata(0x20, time, time, time, time + 1)),
+        HardLink("Files/readonly", "Files/a", Metadata(0x21, time, time, time, time)),
+        HardLink("Files/second", "Files/later", Metadata(0x21, time, time, time, time)),
+        *(link(f"Files/{number}", "Files/a") for number in range(others)),
+    ]
+    notices = Notices()
+    with TransportFolderWriter(tmp_path / "t", notices=notices) as writer:
+        copy_layer(items, writer)
+    told = {(notice.code, notice.path.replace("\\", "/")) for notice in notices.listed}
+    assert told >= {
+        ("link-times", "Files/later"),
+        ("link-attributes", "Files/readonly"),
+        ("link-attributes", "Files/second"),
+    }
+    assert notices.counts["link-times"] == 1
+    assert notices.counts["link-attributes"] == 2
+
+
+@pytest.mark.parametrize("others", [0, 40, 100])
+@pytest.mark.parametrize("bad", [link("Files/TAKEN", "Files/a"), link("Files/junction/x", "Files/a")])
+def test_an_error_of_a_link_names_the_link(tmp_path: Path, bad: HardLink, others: int) -> None:
+    items: list[LayerItem] = [
+        folder("Files"),
+        file("Files/a", b"1"),
+        file("Files/taken"),
+        folder("Files/junction", reparse=LINK),
+        bad,
+        *(link(f"Files/{number}", "Files/a") for number in range(others)),
+        file("Files/z"),
+    ]
+    with (
+        pytest.raises(UnsafeEntryError) as raised,
+        TransportFolderWriter(tmp_path / "t") as writer,
+    ):
+        copy_layer(items, writer)
+    assert raised.value.path == bad.path
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("others", [0, 40])
+def test_where_the_system_has_no_links_the_link_is_named_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    monkeypatch.setattr(Door, "link", lambda *_arguments, **_options: False)
+    links = [link(f"Files/{number}", "Files/a") for number in range(others + 1)]
+    with (
+        pytest.raises(UnsupportedError, match="another name") as raised,
+        TransportFolderWriter(tmp_path / "t") as writer,
+    ):
+        copy_layer([folder("Files"), file("Files/a", b"1"), *links, file("Files/z")], writer)
+    assert (raised.value.layer, raised.value.path) == (str(tmp_path / "t"), "Files/0")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_destination_that_is_taken_stays(tmp_path: Path) -> None:

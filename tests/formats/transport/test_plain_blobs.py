@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -16,7 +18,7 @@ from wclayer.formats.tar.reader import Policy
 from wclayer.formats.transport import TransportFolderReader
 from wclayer.formats.transport import reader as reader_module
 from wclayer.formats.transport.plain_blobs import plain_blob
-from wclayer.model import AlternateStream, Entry
+from wclayer.model import AlternateStream, Buffer, Entry
 from wclayer.ntfs import backup
 from wclayer.ntfs.ea import ExtendedAttribute, encode_eas
 
@@ -82,7 +84,7 @@ def test_at_one_look_and_stream_by_stream(parts: list[bytes], is_folder: bool, p
             (folder / "Files" / "f").mkdir()
         (folder / "Files" / ("f.$wcidirs$" if is_folder else "f")).write_bytes(blob)
         found = read(folder, policy)
-        with patch.object(reader_module, "plain_blob", lambda _descriptor: None):
+        with patch.object(reader_module, "plain_blob", lambda _descriptor, _end: None):
             assert found == read(folder, policy)
 
 
@@ -101,10 +103,28 @@ def test_at_one_look_and_stream_by_stream(parts: list[bytes], is_folder: bool, p
 def test_what_is_taken_apart_at_one_look(tmp_path: Path, parts: list[bytes], is_plain: bool) -> None:
     (tmp_path / "blob").write_bytes(b"\x20\0\0\0" + b"".join(parts))
     with (tmp_path / "blob").open("rb") as file:
-        assert (plain_blob(file.fileno()) is not None) == is_plain
+        assert (plain_blob(file.fileno(), os.fstat(file.fileno()).st_size) is not None) == is_plain
 
 
 def test_a_blob_without_attributes_is_no_plain_one(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"\x20\0")
     with (tmp_path / "blob").open("rb") as file:
-        assert plain_blob(file.fileno()) is None
+        assert plain_blob(file.fileno(), os.fstat(file.fileno()).st_size) is None
+
+
+@pytest.mark.parametrize("policy", ["faithful", "reference"])
+def test_a_large_stream_can_be_read_on_when_the_reader_has_gone_on(tmp_path: Path, policy: Policy) -> None:
+    contents = {name: name.encode() * 700_001 for name in "ab"}
+    folder = tmp_path / "transport"
+    (folder / "Files").mkdir(parents=True)
+    for name, content in {**contents, "c": b""}.items():
+        (folder / "Files" / name).write_bytes(b"\x20\0\0\0" + record(backup.BACKUP_DATA, len(content), content))
+    read_on: dict[str, list[bytes]] = {}
+    begun: Iterator[Buffer] = iter(())
+    taken: list[bytes] = []
+    for item in TransportFolderReader(folder, policy=policy, lenient=True):
+        taken += map(bytes, begun)
+        if isinstance(item, Entry) and item.data is not None and item.data.size:
+            begun = item.data.pieces()
+            taken = read_on[item.path[-1]] = [bytes(next(begun)), bytes(next(begun))]
+    assert {name: b"".join(pieces) for name, pieces in read_on.items()} == contents

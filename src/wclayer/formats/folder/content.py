@@ -13,7 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from wclayer.errors import FormatError, IntegrityError
-from wclayer.formats.folder.door import Door, readable, store_error
+from wclayer.formats.folder.door import Door, joined, readable, store_error
+from wclayer.items import Ranges
 from wclayer.model import Stream
 from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import encode_wtf8, fold
@@ -34,6 +35,7 @@ __all__ = [
     "PIECE",
     "PRISTINE",
     "STREAM_FOLDER",
+    "copy_beside",
     "copy_file",
     "crc32",
     "file_at",
@@ -146,10 +148,26 @@ def copy_file(descriptor: int, data: Stream, times: tuple[int, int], path: str, 
         raise store_error(error, "cannot write the file", encode_wtf8(path), where) from error
 
 
+def copy_beside(
+    door: Door, folder: bytes, source: bytes, parent: bytes, leaf: bytes, *, ranges: Ranges | None, path: str
+) -> None:
+    """Make the new file ``leaf`` in ``parent``, of data and time of the file ``source`` in ``folder``.
+
+    ``path`` names it in errors: StoreError, and IntegrityError for a source that is not what it was.
+    """
+    try:
+        status = os.stat(source, dir_fd=door.directory(folder), follow_symlinks=False)
+    except OSError as error:
+        raise store_error(error, "cannot look at", joined(folder, source), door.where) from error
+    data = file_at(door, folder, source, status.st_size, ranges)
+    times = (status.st_mtime_ns, status.st_mtime_ns)
+    copy_file(door.create(parent, leaf), data, times, path, door.where)
+
+
 def file_stream(
     open_file: Callable[[], int],
     size: int,
-    ranges: tuple[tuple[int, int], ...] | None,
+    ranges: Ranges | None,
     path: bytes,
     host_path: bytes | None,
     where: str,
@@ -185,9 +203,9 @@ def file_stream(
     return Stream(size, source, ranges, host_path)
 
 
-def file_at(door: Door, folder: bytes, leaf: bytes, size: int, ranges: tuple[tuple[int, int], ...] | None) -> Stream:
+def file_at(door: Door, folder: bytes, leaf: bytes, size: int, ranges: Ranges | None) -> Stream:
     """The stream in the file ``leaf`` in ``folder`` of ``door``: :func:`file_stream` says how it is read."""
-    path = folder + b"/" + leaf if folder else leaf
+    path = joined(folder, leaf)
     return file_stream(lambda: door.open(folder, leaf), size, ranges, path, None, door.where)
 
 
@@ -201,7 +219,7 @@ def stored_bytes(data: Stream, path: str) -> bytes:
     return content
 
 
-def inline_stream(content: bytes, size: int, ranges: tuple[tuple[int, int], ...] | None) -> Stream:
+def inline_stream(content: bytes, size: int, ranges: Ranges | None) -> Stream:
     """The stream whose stored bytes are ``content``. Raises IntegrityError when their number is wrong."""
     stored = size if ranges is None else sum(length for _, length in ranges)
     if len(content) != stored:

@@ -32,6 +32,7 @@ __all__ = [
     "NameRefusedError",
     "NameTakenError",
     "check_platform",
+    "joined",
     "readable",
     "seal_folder",
     "store_error",
@@ -64,7 +65,8 @@ class Door:
     """Access to the tree below the open folder ``root``, which the caller keeps open and closes.
 
     ``where`` is the name of the layer in errors. At most ``capacity`` folders are held open: a descriptor that
-    :meth:`directory` returned stays open at least until ``capacity`` other folders were asked for.
+    :meth:`directory` returned stays open at least until ``capacity`` other folders were asked for. New folders get the
+    mode ``folder_mode``, as far as the umask lets it through.
     """
 
     def __init__(self, root: int, *, where: str, capacity: int = 96) -> None:
@@ -72,6 +74,7 @@ class Door:
         self.root = root
         self.where = where
         self.capacity = max(capacity, 4)
+        self.folder_mode = 0o755
         self._open: OrderedDict[bytes, int] = OrderedDict()
         self._has_openat2 = sys.platform == "linux"
         self._can_clone = sys.platform == "linux"
@@ -110,9 +113,9 @@ class Door:
     def make_directory(self, parent: bytes, leaf: bytes) -> None:
         """Make the folder ``leaf`` in ``parent``. Raises NameTakenError, NameRefusedError, StoreError."""
         try:
-            os.mkdir(_checked(leaf), 0o755, dir_fd=self.directory(parent))
+            os.mkdir(_checked(leaf), self.folder_mode, dir_fd=self.directory(parent))
         except OSError as error:
-            raise store_error(error, "cannot make the folder", _join(parent, leaf), self.where) from error
+            raise store_error(error, "cannot make the folder", joined(parent, leaf), self.where) from error
 
     def create(self, parent: bytes, leaf: bytes) -> int:
         """A descriptor that writes the new, read-only file ``leaf`` in ``parent``; the caller closes it.
@@ -122,7 +125,7 @@ class Door:
         try:
             return os.open(_checked(leaf), CREATE_FLAGS, 0o444, dir_fd=self.directory(parent))
         except OSError as error:
-            raise store_error(error, "cannot create the file", _join(parent, leaf), self.where) from error
+            raise store_error(error, "cannot create the file", joined(parent, leaf), self.where) from error
 
     def open(self, parent: bytes, leaf: bytes) -> int:
         """A descriptor that reads the ordinary file ``leaf`` in ``parent``; the caller closes it.
@@ -131,16 +134,21 @@ class Door:
         """
         return self._opened(parent, leaf)[0]
 
+    def open_sized(self, parent: bytes, leaf: bytes) -> tuple[int, int]:
+        """The same, and the size of the file in bytes."""
+        descriptor, status = self._opened(parent, leaf)
+        return descriptor, status.st_size
+
     def link(
-        self, source: Door, source_parent: bytes, source_leaf: bytes, parent: bytes, leaf: bytes, *, size: int
+        self, source: Door, source_parent: bytes, source_leaf: bytes, parent: bytes, leaf: bytes, *, size: int | None
     ) -> bool:
         """Make ``leaf`` in ``parent`` another name of the ordinary file ``source_leaf`` behind ``source``.
 
-        The source must have ``size`` bytes. False when the file system cannot: another device, too many links, not
-        permitted. Raises NameTakenError, NameRefusedError, StoreError, and IntegrityError when the source is not the
-        file it should be.
+        The source must have ``size`` bytes, if given. False when the file system cannot: another device, too many
+        links, not permitted. Raises NameTakenError, NameRefusedError, StoreError, and IntegrityError when the source is
+        not the file it should be.
         """
-        here, new = self.directory(parent), _join(parent, leaf)
+        here, new = self.directory(parent), joined(parent, leaf)
         try:
             os.link(
                 source_leaf,
@@ -151,14 +159,14 @@ class Door:
             )
             # Looked at now and not before: what bears the new name cannot be exchanged any more.
             made = os.stat(leaf, dir_fd=here, follow_symlinks=False)
-            if not stat.S_ISREG(made.st_mode) or made.st_size != size:
+            if not stat.S_ISREG(made.st_mode) or (size is not None and made.st_size != size):
                 os.unlink(leaf, dir_fd=here)
                 raise source._not_the_file(source_parent, source_leaf, made, size)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP):
                 old, status = source._opened(source_parent, source_leaf)
                 os.close(old)
-                if status.st_size != size:
+                if size is not None and status.st_size != size:
                     raise source._not_the_file(source_parent, source_leaf, status, size) from error
                 if error.errno != errno.ENOENT:
                     return False
@@ -198,7 +206,7 @@ class Door:
             os.link(source, _checked(leaf), dst_dir_fd=here, follow_symlinks=False)
         except OSError as error:
             if error.errno in (errno.EEXIST, errno.ENAMETOOLONG, errno.EILSEQ):
-                raise store_error(error, "cannot link the file", _join(parent, leaf), self.where) from error
+                raise store_error(error, "cannot link the file", joined(parent, leaf), self.where) from error
             return False
         status = os.stat(leaf, dir_fd=here, follow_symlinks=False)
         if stat.S_ISREG(status.st_mode) and status.st_size == size:
@@ -207,7 +215,7 @@ class Door:
         return False
 
     def _opened(self, parent: bytes, leaf: bytes) -> tuple[int, os.stat_result]:
-        path = _join(parent, leaf)
+        path = joined(parent, leaf)
         try:
             descriptor = os.open(_checked(leaf), READ_FLAGS, dir_fd=self.directory(parent))
         except OSError as error:
@@ -221,10 +229,10 @@ class Door:
             raise IntegrityError("the file is no ordinary file", layer=self.where, path=readable(path))
         return descriptor, status
 
-    def _not_the_file(self, parent: bytes, leaf: bytes, status: os.stat_result, size: int) -> IntegrityError:
+    def _not_the_file(self, parent: bytes, leaf: bytes, status: os.stat_result, size: int | None) -> IntegrityError:
         regular = stat.S_ISREG(status.st_mode)
         why = f"has {status.st_size} bytes instead of {size}" if regular else "is no ordinary file"
-        return IntegrityError(f"the file {why}", layer=self.where, path=readable(_join(parent, leaf)))
+        return IntegrityError(f"the file {why}", layer=self.where, path=readable(joined(parent, leaf)))
 
     def _shrink(self, count: int) -> None:
         while len(self._open) > count:
@@ -284,10 +292,17 @@ def check_platform() -> None:
         )
 
 
-def seal_folder(door: Door, path: bytes, times: tuple[int, int], mode: int) -> None:
-    """Set access and modification time (ns after 1970) and mode of the folder ``path``. Raises StoreError."""
-    descriptor = door.directory(path)
+def seal_folder(door: Door, path: bytes, times: tuple[int, int], mode: int | None) -> None:
+    """Set access and modification time (ns after 1970) of the folder ``path``, and its mode unless it is None.
+
+    Raises StoreError.
+    """
     try:
+        if mode is None:
+            parent, _, leaf = path.rpartition(b"/")
+            os.utime(_checked(leaf), ns=times, dir_fd=door.directory(parent), follow_symlinks=False)
+            return
+        descriptor = door.directory(path)
         os.utime(descriptor, ns=times)
         os.fchmod(descriptor, mode)
     except OSError as error:
@@ -321,7 +336,8 @@ def _checked(leaf: bytes) -> bytes:
     return leaf
 
 
-def _join(parent: bytes, leaf: bytes) -> bytes:
+def joined(parent: bytes, leaf: bytes) -> bytes:
+    """The path of ``leaf`` in the folder ``parent``, ``b""`` being the root."""
     return parent + b"/" + leaf if parent else leaf
 
 

@@ -42,6 +42,7 @@ _CACHED_BYTES = 4 << 20
 _CACHED_EACH = 256  # what a path costs in a cache besides its characters
 
 _SELECT = " ".join(("SELECT", ENTRY_COLUMNS, "FROM entry "))
+_SELECT_NUMBERED = " ".join((_SELECT, "WHERE id = ?"))
 _SELECT_NAMED = " ".join((_SELECT, "WHERE parent = ? AND key = ? ORDER BY id"))
 _SELECT_CHILDREN = " ".join((_SELECT, "WHERE parent = ? ORDER BY key, id"))
 _SELECT_FOLDERS = "SELECT id, name FROM entry WHERE parent = ? AND key = ? AND kind IN (?, ?) ORDER BY id"
@@ -226,7 +227,7 @@ class LayerIndex:
 
     def node(self, number: int) -> Node:
         """The entry of that number. Raises FormatError when there is none."""
-        for row in self.rows(_SELECT + "WHERE id = ?", (number,)):
+        for row in self.fetch(_SELECT_NUMBERED, (number,)):
             return Node(self, row, self.folder_path(row[2])[0])
         raise FormatError(f"there is no entry {number}", kind="layer-db", layer=self.where)
 

@@ -1,36 +1,26 @@
 """Layer items become rows: the half of every writer that fills ``layer.db``.
 
 An entry may come before its folder: the folder is then synthesised, and its own entry, when it comes, takes the place.
-No set of all paths is kept. Of a folder its number is known, under its own folder's number and its exact name, so what
-a path passes through is checked as it is walked. What only a look at all names can show is left to
-:mod:`~wclayer.formats.folder.checks`, when the rows are in and indexed.
+Of folders and files the numbers are known, under the number of their folder and the exact name. So what a path passes
+through is checked as it is walked, and a hard link to a file that came before is made at once. What only a look at all
+names can show is left to :mod:`~wclayer.formats.folder.checks`, when the rows are in and indexed.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
 from typing import Any, Protocol
 
-from wclayer._version import __version__
 from wclayer.errors import LimitError, UnsafeEntryError
 from wclayer.formats.folder.door import NameTakenError
+from wclayer.formats.folder.index_rows import IndexRows
 from wclayer.formats.folder.schema import (
     ENTRY_COLUMNS,
     FILE,
     FOLDER,
-    INDEXES,
     LINK,
-    ORDINARY_COLUMNS,
     STREAM_COLUMNS,
     SYNTHESISED,
-    TABLES,
     TOMBSTONE,
-    Row,
-    database_error,
-    encodable_row,
     encode_ranges,
 )
 from wclayer.model import AlternateStream, Entry, HardLink, Metadata, Notices, Stream, Tombstone
@@ -46,6 +36,9 @@ class FolderMaker(Protocol):
     def make_folder(self, parent: bytes, name: str) -> bytes | None:
         """Make the folder ``name`` in ``parent``; returns its name on this machine when it is another one."""
 
+    def link_file(self, parent: bytes, name: str, folder: bytes, leaf: bytes, path: str) -> bytes | None:
+        """Make ``name`` in ``parent`` another name of the file ``leaf`` in ``folder``; returns as ``make_folder``."""
+
     def expect(self, row: list[Any], places: tuple[int, int], path: str, taken: str) -> None:
         """Complete the row of what was asked for last."""
 
@@ -57,30 +50,14 @@ MAX_DEPTH = 1024
 """The most components of a path: deep enough for any system, so shallow that one entry cannot make a disk full."""
 
 _LONG = 16000  # characters
-_BATCH_ROWS = 512
-_BATCH_BYTES = 4 << 20
 _RECENT = 4096
 _RECENT_CHARACTERS = 1 << 20
-_KNOWN_BYTES = 8 << 20
 
 _ENTRY_PLACES = ENTRY_COLUMNS.split(", ").index("crc32"), ENTRY_COLUMNS.split(", ").index("host")
 _STREAM_PLACES = STREAM_COLUMNS.split(", ").index("crc32"), STREAM_COLUMNS.split(", ").index("host")
 
 
-def _insert(table: str, columns: str) -> str:
-    return f"INSERT INTO {table}({columns}) VALUES({', '.join('?' * (columns.count(',') + 1))})"
-
-
-_INSERT_ENTRY = _insert("entry", ENTRY_COLUMNS)
-_INSERT_ORDINARY = _insert("entry", ORDINARY_COLUMNS)
-_INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
-_DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
-_DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
-_ORDINARY = ORDINARY_COLUMNS.count(",") + 1
-_ALL = ENTRY_COLUMNS.count(",") + 1
-
-
-class IndexBuilder:
+class IndexBuilder(IndexRows):
     """Fills the database at ``path`` (``""``: a private one that vanishes when closed).
 
     ``tree`` makes folders on this machine; None when only the index is wanted. ``where`` names the layer in
@@ -89,51 +66,20 @@ class IndexBuilder:
     """
 
     def __init__(self, path: str, notices: Notices, *, where: str, tree: FolderMaker | None = None) -> None:
-        self.where = where
-        self._notices = notices
+        super().__init__(path, notices, where=where)
         self._tree = tree
         self._next = 1
         self._folders: dict[tuple[int, str], int] = {}  # the number that a folder had first
         self._synthesised: set[int] = set()
         self._filled: list[tuple[int, int]] = []  # synthesised folders and the entries that took their places
         self._reparse: set[int] = set()
+        self._files: dict[int, dict[str, int]] = {}  # by folder: those that a link may lead to at once
+        self.awaits_links = False  # links that lead to no file before them, and are not made yet
         self._escaped: dict[int, bytes] = {}
         self._recent: dict[str, tuple[int, bytes]] = {"": (0, b"")}
         self._recent_characters = 0
-        self._security: dict[bytes, int] = {}
-        self._security_bytes = 0
-        self._rows: list[list[Any]] = []
-        self._stream_rows: list[list[Any]] = []
-        self._full = _BATCH_ROWS
-        self._pending_bytes = 0
         self._last_path: str | None = None
         self._last_id = 0
-        self._counted = dict(notices.counts)
-        self._listed = len(notices.listed)
-        try:
-            self.database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise database_error(error, where) from error
-        self.execute("PRAGMA journal_mode = OFF")  # the whole layer is one transaction, and it is a rename
-        self.execute("PRAGMA synchronous = OFF")
-        self.execute("PRAGMA locking_mode = EXCLUSIVE")
-        for statement in TABLES.split(";"):
-            self.execute(statement)
-        self.execute("BEGIN")
-
-    def execute(self, statement: str, values: Row = ()) -> list[Row]:
-        """All rows of one statement."""
-        try:
-            return self.database.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise database_error(error, self.where) from error
-
-    def execute_many(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        """One statement for many rows."""
-        try:
-            self.database.executemany(statement, rows)
-        except sqlite3.Error as error:
-            raise database_error(error, self.where) from error
 
     def locate(self, path: str) -> tuple[int, bytes, str]:
         """The number and the host path of the folder of ``path``, synthesised where need be, and the last name."""
@@ -164,6 +110,12 @@ class IndexBuilder:
             host=host,
             file_id=entry.file_id,
         )
+        if host is None and entry.metadata.reparse is None and (entry.data is None or entry.data.ranges is None):
+            files = self._files.get(parent)
+            if files is None:
+                self._files[parent] = {name: self._last_id}
+            else:
+                files[name] = self._last_id
         if self._tree is not None:
             self._tree.expect(row, _ENTRY_PLACES, entry.path, self.taken(parent, name))
 
@@ -202,11 +154,35 @@ class IndexBuilder:
             self._tree.expect(row, _ENTRY_PLACES, path, _FOLDER_TAKEN)
 
     def add_link(self, link: HardLink) -> None:
-        """A hard link, resolved later by :mod:`~wclayer.formats.folder.links`."""
+        """A hard link; if it leads to no file that came before, :mod:`~wclayer.formats.folder.links` resolves it."""
+        path, tree = link.path, self._tree
         if link.metadata.reparse is not None:
-            raise UnsafeEntryError("a hard link with a reparse buffer", path=link.path)
-        parent, _, name = self.locate(link.path)
-        self._add(link.path, parent, name, LINK, link.ordinal, link.metadata, target=link.target)
+            raise UnsafeEntryError("a hard link with a reparse buffer", path=path)
+        parent, host_parent, name = self.locate(path)
+        number, folder, leaf = self._file_at(link.target)
+        host = None
+        if number and tree is not None:
+            try:
+                host = tree.link_file(host_parent, name, folder, encode_wtf8(leaf), path)
+            except NameTakenError as error:
+                raise UnsafeEntryError(self.taken(parent, name), path=path) from error
+        row = self._add(
+            path,
+            parent,
+            name,
+            LINK,
+            link.ordinal,
+            link.metadata,
+            target=link.target,
+            target_entry=number or None,
+            host=host,
+        )
+        if number:
+            self._has_links = True
+            if tree is not None:
+                tree.expect(row, _ENTRY_PLACES, path, self.taken(parent, name))
+        else:
+            self.awaits_links = True
 
     def add_tombstone(self, tombstone: Tombstone) -> None:
         """A deletion."""
@@ -241,38 +217,17 @@ class IndexBuilder:
             content,
             host,
         ]
-        self._stream_rows.append(row)
+        self._collect_stream(row, len(content or b""))
         if host is not None and self._tree is not None:
             self._tree.expect(row, _STREAM_PLACES, stream.path, "")
-        self._pending_bytes += len(content or b"") + 256
-        if self._pending_bytes >= _BATCH_BYTES:
-            self.flush()
+        self.flush_if_full()
 
-    def flush(self) -> None:
-        """Put the rows collected so far into the database, up to the first that is not complete."""
-        first = self._tree.unsettled() if self._tree is not None else None
-        rows = _complete(self._rows, first)
-        ordinary = [row for row in rows if len(row) == _ORDINARY]
-        self._insert(ordinary, _INSERT_ORDINARY, _DELETE_ENTRY)
-        if len(ordinary) < len(rows):
-            others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) != _ORDINARY]
-            self._insert(others, _INSERT_ENTRY, _DELETE_ENTRY)
-        self._insert(_complete(self._stream_rows, first), _INSERT_STREAM, _DELETE_STREAM)
-        self._full = len(self._rows) + _BATCH_ROWS
-        self._pending_bytes = 0
+    def first_incomplete(self) -> int | None:
+        """The number of the first row of whose file nothing is known yet."""
+        return self._tree.unsettled() if self._tree is not None else None
 
-    def _insert(self, rows: list[list[Any]], statement: str, delete: str) -> None:
-        if not rows:
-            return
-        try:
-            self.execute_many(statement, rows)
-        except (OverflowError, UnicodeEncodeError):
-            # A time beyond 63 bits or a lone surrogate: so rare that looking for one in each row would cost more.
-            self.execute_many(delete, [(row[0],) for row in rows])
-            self.execute_many(statement, [encodable_row(row) for row in rows])
-
-    def finish(self) -> None:
-        """No more items come: settle which entry each folder is, and build the indexes."""
+    def settle_folders(self) -> None:
+        """No more items come: put all rows into the database, and settle which entry each folder is."""
         self.flush()
         if self._filled:
             self.execute("CREATE TEMP TABLE filled(old INTEGER PRIMARY KEY, new)")
@@ -283,35 +238,6 @@ class IndexBuilder:
             )
             self.execute("DELETE FROM entry WHERE id IN (SELECT old FROM filled)")
             self.execute("DROP TABLE filled")
-        for statement in INDEXES.split(";"):
-            self.execute(statement)
-
-    def record(self, facts: Mapping[str, str | int | None]) -> None:
-        """Put down what is known of the layer as a whole, the counts, and the notices since this builder began."""
-        ((entries,),) = self.execute("SELECT count(*) FROM entry WHERE kind != ?", (SYNTHESISED,))
-        ((streams,),) = self.execute("SELECT count(*) FROM stream")
-        facts = {"tool": f"wclayer {__version__}", **facts, "entries": entries, "streams": streams}
-        self.execute_many("INSERT OR REPLACE INTO layer VALUES(?, ?)", [encodable_row(fact) for fact in facts.items()])
-        counts = ((code, count - self._counted.get(code, 0)) for code, count in self._notices.counts.items())
-        self.execute_many("INSERT INTO notice_count VALUES(?, ?)", [count for count in counts if count[1]])
-        self.execute_many(
-            "INSERT INTO notice(code, path, detail) VALUES(?, ?, ?)",
-            [
-                encodable_row((notice.code, notice.path, notice.detail))
-                for notice in self._notices.listed[self._listed :]
-            ],
-        )
-
-    def close(self) -> None:
-        """Commit and close."""
-        self.execute("COMMIT")
-        self.database.close()
-
-    def abandon(self) -> None:
-        """Close without a thought for what was written."""
-        self._rows.clear()
-        self._stream_rows.clear()
-        self.database.close()
 
     def _add(
         self,
@@ -325,6 +251,7 @@ class IndexBuilder:
         data: Stream | None = None,
         crc: int | None = None,
         target: str | None = None,
+        target_entry: int | None = None,
         host: bytes | None = None,
         file_id: bytes | None = None,
     ) -> list[Any]:
@@ -361,11 +288,8 @@ class IndexBuilder:
             crc,
         ]
         if target is not None or host is not None or file_id is not None:
-            row += (target, None, None, None if host is None else host.decode(), file_id)
-        # Before this row is added: what became of it is not asked for yet.
-        if len(self._rows) >= self._full or self._pending_bytes >= _BATCH_BYTES:
-            self.flush()
-        self._rows.append(row)
+            row += (target, target_entry, None, None if host is None else host.decode(), file_id)
+        self._collect(row)
         return row
 
     def _walk(self, parent: str, path: str) -> tuple[int, bytes]:
@@ -395,12 +319,36 @@ class IndexBuilder:
             number = found
             leaf = self._escaped.get(number) or encode_wtf8(name)
             host_path = host_path + b"/" + leaf if host_path else leaf
+        return self._remembered(parent, number, host_path)
+
+    def _remembered(self, parent: str, number: int, host_path: bytes) -> tuple[int, bytes]:
         self._recent_characters += len(parent)
         if len(self._recent) >= _RECENT or self._recent_characters >= _RECENT_CHARACTERS:
             self._recent = {"": (0, b"")}
             self._recent_characters = len(parent)
-        self._recent[parent] = (number, host_path)
-        return number, host_path
+        found = self._recent[parent] = (number, host_path)
+        return found
+
+    def _file_at(self, path: str) -> tuple[int, bytes, str]:
+        """The number of the file ``path`` that came before, 0 if none did; the host path of its folder, and its name.
+
+        Only the exact spelling counts: it is the one that a link means, whatever else there is.
+        """
+        parent, separator, name = path.rpartition("/")
+        if separator and not parent:
+            return _NO_FILE
+        folder = self._recent.get(parent)
+        if folder is None:
+            number, host_path = 0, b""
+            for step in parent.split("/"):
+                number = self._folders.get((number, step), 0)
+                if not number or number in self._reparse:
+                    return _NO_FILE
+                leaf = self._escaped.get(number) or encode_wtf8(step)
+                host_path = host_path + b"/" + leaf if host_path else leaf
+            folder = self._remembered(parent, number, host_path)
+        files = self._files.get(folder[0])
+        return _NO_FILE if files is None else (files.get(name, 0), folder[1], name)
 
     def _made(self, host_path: bytes, name: str, path: str, taken: str) -> bytes | None:
         """Make a folder on this machine; ``taken`` says what is wrong with the entry ``path`` when it cannot be."""
@@ -411,32 +359,10 @@ class IndexBuilder:
         except NameTakenError as error:
             raise UnsafeEntryError(taken, path=path) from error
 
-    def _interned(self, descriptor: bytes) -> int:
-        """The number of a security descriptor that is not among the known ones."""
-        rows = self.execute("SELECT id FROM security WHERE descriptor = ?", (descriptor,))
-        if not rows:
-            self.execute("INSERT INTO security(descriptor) VALUES(?)", (descriptor,))
-            rows = self.execute("SELECT last_insert_rowid()")
-        self._security_bytes += len(descriptor) + 256
-        if self._security_bytes >= _KNOWN_BYTES:
-            self._security.clear()
-            self._security_bytes = len(descriptor)
-        number: int = rows[0][0]
-        self._security[descriptor] = number
-        return number
-
 
 _NOTHING = Metadata()
+_NO_FILE = 0, b"", ""
 _FOLDER_TAKEN = "a folder where a file was, or a duplicate entry"
-_number = itemgetter(0)
-
-
-def _complete(collected: list[list[Any]], first: int | None) -> list[list[Any]]:
-    """The rows before number ``first``, taken out of the list."""
-    end = len(collected) if first is None else bisect_left(collected, first, key=_number)
-    rows = collected[:end]
-    del collected[:end]
-    return rows
 
 
 def _not_normal(path: str) -> UnsafeEntryError:

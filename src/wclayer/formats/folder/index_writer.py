@@ -90,7 +90,8 @@ class IndexWriter(Transaction):
         try:
             self._refuse_unless_open()
             builder = self._builder
-            builder.finish()
+            builder.settle_folders()
+            builder.build_indexes()
             index = LayerIndex(builder.database, builder.where)
             check_names(index, self.notices)
             attach_streams(builder, index, self.notices)

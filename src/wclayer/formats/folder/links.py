@@ -1,4 +1,6 @@
-"""Hard links are resolved when all entries are known, so a target may come before or after, or lie in a parent.
+"""Hard links that lead to no file before them: they are resolved when all entries are known.
+
+Their targets come after them, or lie in a parent, or are links themselves, or spelt in another way.
 
 A target is looked for in this layer and then in the parents, nearest first: in each by its exact spelling, else without
 regard to case. What hcsshim asks of a parent is asked here too: whether its folder has the file, not whether a layer
@@ -36,7 +38,7 @@ _SELECT_LINKS = " ".join(
     (
         "SELECT",
         _columns("id", "parent", "name", "kind", "target"),
-        "FROM entry WHERE kind = ? AND id > ? ORDER BY id LIMIT ?",
+        "FROM entry WHERE kind = ? AND target_entry IS NULL AND id > ? ORDER BY id LIMIT ?",
     )
 )
 _SELECT_WANTED = " ".join(
@@ -72,7 +74,7 @@ def resolve_links(
     notices: Notices,
     maker: LinkMaker | None = None,
 ) -> None:
-    """Find the target of every link, and let ``maker`` make the link on this machine if there is one.
+    """Find the target of every link that has none yet, and let ``maker`` make the link on this machine if there is one.
 
     ``parents`` None means that they are not known: then a link whose target is not in this layer gets the notice
     ``unresolved-link``. Otherwise it raises UnsafeEntryError, as do links to folders, to or through reparse points,

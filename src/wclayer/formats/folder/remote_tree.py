@@ -53,7 +53,10 @@ MAX_HELD = 2
 """Slabs that the reader has done with and the other process may not: the stream needs others to go on."""
 _RECEIVE = 1 << 16
 _NO_ROW = [0, None, None]  # of what has none
-_START = "import sys; sys.path[:] = {path!r}; from wclayer.formats.folder.tree_worker import main; main{arguments!r}"
+_START = (
+    "import os, sys; sys.path[:] = {path!r}; from wclayer.formats.folder.tree_worker import main; main{arguments!r};"
+    " os._exit(0)"  # which is waited for, and has nothing to tidy up
+)
 
 
 def can_work_remotely() -> bool:
@@ -86,7 +89,7 @@ class RemoteTree(HostTree):
         self._memory = memory.all
         here, there = socket.socketpair()
         try:
-            arguments = (there.fileno(), memory.descriptor, staging.root, where)
+            arguments = (there.fileno(), memory.descriptor, staging.root, where, self.door.folder_mode)
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter
                 [sys.executable, "-I", "-S", "-c", _START.format(path=sys.path, arguments=arguments)],
                 stdin=subprocess.DEVNULL,
@@ -150,9 +153,14 @@ class RemoteTree(HostTree):
         folder = index.folder_path(node.parent)[1]
         host = host_name(parent, link.name)
         leaf = host or encode_wtf8(link.name)
-        ranges, last_write_time = node.ranges, node.last_write_time
-        self._add((LINK, parent, leaf, folder, node.host_leaf, node.size or 0, ranges, last_write_time, link.path))
+        self._add((LINK, parent, leaf, folder, node.host_leaf, node.size or 0, node.ranges, link.path))
         self.expect(row, places, link.path, "")
+        return host
+
+    def link_file(self, parent: bytes, name: str, folder: bytes, leaf: bytes, path: str) -> bytes | None:
+        """Ask for the link to a file that was asked for before."""
+        host = host_name(parent, name)
+        self._add((LINK, parent, host or encode_wtf8(name), folder, leaf, None, None, path))
         return host
 
     def expect(self, row: list[Any], places: Places, path: str, taken: str) -> None:
@@ -171,7 +179,7 @@ class RemoteTree(HostTree):
         while self._sent:
             self._take_answers(wait=True)
 
-    def _seal(self, path: bytes, last_write_time: int | None, mode: int) -> None:
+    def _seal(self, path: bytes, last_write_time: int | None, mode: int | None) -> None:
         self._add((SEAL, path, last_write_time, mode))
         self.expect(_NO_ROW, (1, 2), "", "")
 

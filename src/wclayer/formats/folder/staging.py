@@ -12,7 +12,6 @@ import atexit
 import errno
 import os
 import re
-import secrets
 import stat
 import sys
 from itertools import count, islice
@@ -199,7 +198,7 @@ def remove_layer_folder(path: Path) -> None:
 
 def _staging_name(name: bytes) -> bytes:
     shown = name[:128].decode("utf-8", "ignore").encode()
-    return b".%b.wclayer-%b" % (shown, secrets.token_hex(8).encode())
+    return b".%b.wclayer-%b" % (shown, os.urandom(8).hex().encode())
 
 
 def _lock(descriptor: int) -> bool | None:
@@ -239,7 +238,7 @@ def _remove(parent: int, name: bytes) -> None:
     try:
         os.fchmod(root, 0o700)
         numbers = count()
-        prefix = secrets.token_hex(8)
+        prefix = os.urandom(8).hex()
         while batch := _listed(root):
             for leaf, is_directory in batch:
                 if is_directory:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+from wclayer.errors import StoreError
 from wclayer.formats.folder.content import (
     STREAM_FOLDER,
+    copy_beside,
     copy_file,
     crc32,
     file_at,
@@ -32,6 +35,7 @@ Places: TypeAlias = tuple[int, int]
 
 _SHORT = 63  # characters: 252 bytes of WTF-8 at most
 _PROBE = b".wcl-probe"
+_SEALED = 0o555  # the mode of a folder when all is done
 
 
 class HostTree:
@@ -49,6 +53,8 @@ class HostTree:
         self._link_host_files = link_host_files
         self._has_stream_folder = False
         self._folds_case = self._probe()
+        if self._can_fill_sealed():
+            self.door.folder_mode = _SEALED
 
     def make_folder(self, parent: bytes, name: str) -> bytes | None:
         """Make the folder ``name`` in ``parent``. Raises NameTakenError, StoreError."""
@@ -112,15 +118,8 @@ class HostTree:
         parent = index.folder_path(link.parent)[1]
         folder, leaf = node.index.folder_path(node.parent)[1], node.host_leaf
         source = self.door if target.layer is None else parents[target.layer].door
-        host = host_name(parent, link.name)
         size = node.size or 0
-        try:
-            linked = self.door.link(source, folder, leaf, parent, host or encode_wtf8(link.name), size=size)
-        except (NameRefusedError, NameTakenError) as error:
-            if host or not self._may_escape(error):
-                raise
-            host = host_leaf(link.name, escape=True)
-            linked = self.door.link(source, folder, leaf, parent, host, size=size)
+        host, linked = self._linked(source, folder, leaf, parent, link.name, size)
         if not linked:
             if target.layer is None:
                 data = file_at(source, folder, leaf, size, node.ranges)
@@ -130,6 +129,29 @@ class HostTree:
             descriptor = self.door.create(parent, host or encode_wtf8(link.name))
             copy_file(descriptor, data, host_times(node.last_write_time), link.path, self._where)
         return host
+
+    def link_file(self, parent: bytes, name: str, folder: bytes, leaf: bytes, path: str) -> bytes | None:
+        """Make ``name`` of entry ``path`` in ``parent`` another name of the file ``leaf`` in ``folder``.
+
+        A copy where the file system has no such link. Returns the other name that it got. Raises NameTakenError.
+        """
+        made, linked = self._linked(self.door, folder, leaf, parent, name, None)
+        if not linked:
+            copy_beside(self.door, folder, leaf, parent, made or encode_wtf8(name), ranges=None, path=path)
+        return made
+
+    def _linked(
+        self, source: Door, folder: bytes, leaf: bytes, parent: bytes, name: str, size: int | None
+    ) -> tuple[bytes | None, bool]:
+        """The other name that the link must have, and whether it was made."""
+        host = host_name(parent, name)
+        try:
+            return host, self.door.link(source, folder, leaf, parent, host or encode_wtf8(name), size=size)
+        except (NameRefusedError, NameTakenError) as error:
+            if host or not self._may_escape(error):
+                raise
+            host = host_leaf(name, escape=True)
+            return host, self.door.link(source, folder, leaf, parent, host, size=size)
 
     def open_new(self, path: str, _flags: int) -> int:
         """An opener for :func:`open` that creates a file at the top of the layer, whatever folder ``path`` names."""
@@ -143,19 +165,18 @@ class HostTree:
     def seal(self, index: LayerIndex) -> None:
         """Set the times of the folders, and make them read-only; nothing can be added any more.
 
-        The top folder stays as it is, see :meth:`seal_top`.
+        The top folder stays as it is, see :meth:`seal_top`. It is done when :meth:`settle` returns.
         """
-        mode = 0o555 & self._mask
+        mode = None if self.door.folder_mode == _SEALED else _SEALED & self._mask
         for folder in index.folders():
             self._seal(index.folder_path(folder.id)[1], folder.last_write_time, mode)
         if self._has_stream_folder:
             self._seal(STREAM_FOLDER, None, mode)
-        self.settle()
 
     def seal_top(self) -> None:
         """Make the top folder read-only."""
         try:
-            os.fchmod(self._root, 0o555 & self._mask)
+            os.fchmod(self._root, _SEALED & self._mask)
         except OSError as error:
             raise store_error(error, "cannot seal the folder", b".", self._where) from error
 
@@ -181,7 +202,7 @@ class HostTree:
             raise store_error(error, "cannot write the file", encode_wtf8(path), self._where) from error
         return checksum
 
-    def _seal(self, path: bytes, last_write_time: int | None, mode: int) -> None:
+    def _seal(self, path: bytes, last_write_time: int | None, mode: int | None) -> None:
         seal_folder(self.door, path, host_times(last_write_time), mode)
 
     def _may_escape(self, error: NameRefusedError | NameTakenError) -> bool:
@@ -199,6 +220,28 @@ class HostTree:
             return True
         finally:
             os.unlink(_PROBE, dir_fd=self._root)
+
+    def _can_fill_sealed(self) -> bool:
+        """Whether folders can be read-only from the start, as they can for the superuser: one step less for each.
+
+        Not where they would turn out in any way different (a default ACL, an inherited group).
+        """
+        if os.geteuid():
+            return False
+        try:
+            os.mkdir(_PROBE, _SEALED, dir_fd=self._root)
+            try:
+                status = os.stat(_PROBE, dir_fd=self._root, follow_symlinks=False)
+                os.close(self.door.create(_PROBE, _PROBE))
+                os.unlink(_PROBE, dir_fd=self.door.directory(_PROBE))
+            except (PermissionError, StoreError):
+                return False  # the usual way may do; if not, what it says names an entry of the layer
+            finally:
+                self.door.forget(_PROBE)
+                os.rmdir(_PROBE, dir_fd=self._root)
+        except OSError as error:
+            raise store_error(error, "cannot make a folder", _PROBE, self._where) from error
+        return stat.S_IMODE(status.st_mode) == _SEALED & self._mask
 
 
 def host_name(parent: bytes, name: str) -> bytes | None:

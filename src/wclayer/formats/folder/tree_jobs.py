@@ -10,9 +10,10 @@ message on the socket is a 32-bit length and that many bytes of :mod:`marshal`. 
 * ``(OPEN, parent, leaf, last_write_time, size, ranges, path)`` makes a file whose data follows in pieces, as many as
   the ranges, or the size, say; ``path`` is its name in errors;
 * ``(PIECE, offset, length)`` is one of these;
-* ``(LINK, parent, leaf, source_parent, source_leaf, size, ranges, last_write_time, path)`` makes another name of a file
-  that is there, or a copy where the file system has no such links;
-* ``(SEAL, path, last_write_time, mode)`` sets time and mode of a folder to which nothing will be added.
+* ``(LINK, parent, leaf, source_parent, source_leaf, size, ranges, path)`` makes another name of a file that is there,
+  or a copy where the file system has no such links; unless ``size`` is None the file must have that many bytes;
+* ``(SEAL, path, last_write_time, mode)`` sets time and mode of a folder to which nothing will be added; None leaves the
+  mode.
 
 The other way it answers each list, in order, once all of it is done: ``(results, renamed, error)``. There is one result
 for each job but the pieces, the CRC-32 of the stored bytes where there are any. ``renamed`` holds the place in results

@@ -17,14 +17,13 @@ from typing import BinaryIO
 
 from wclayer.errors import WclayerError
 from wclayer.formats.folder.content import (
-    copy_file,
+    copy_beside,
     crc32,
-    file_at,
     host_leaf,
     host_times,
     write_stream,
 )
-from wclayer.formats.folder.door import Door, NameRefusedError, seal_folder, store_error
+from wclayer.formats.folder.door import Door, NameRefusedError, joined, seal_folder, store_error
 from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, MAX_MESSAGE, OPEN, Job, encode
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import decode_wtf8
@@ -40,15 +39,18 @@ class _GoneError(Exception):
 class TreeWorker:
     """Does the jobs that come from ``connection`` in the folder ``root``; ``memory`` has the data."""
 
-    def __init__(self, connection: socket.socket, memory: memoryview, root: int, where: str) -> None:
+    def __init__(
+        self, connection: socket.socket, memory: memoryview, root: int, where: str, folder_mode: int = 0o755
+    ) -> None:
         self._connection = connection
         self._messages: BinaryIO = connection.makefile("rb")
         self._memory = memory
         self._door = Door(root, where=where)
+        self._door.folder_mode = folder_mode
         self._where = where
         self._results: list[int | None] = []
         self._renamed: list[tuple[int, bytes]] = []
-        self._folders: dict[bytes, bytes] = {}  # those that have another name than they were given
+        self._elsewhere: dict[bytes, bytes] = {}  # what has another name than it was given
         self._jobs = self._received()
 
     def run(self) -> None:
@@ -101,7 +103,7 @@ class TreeWorker:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            path = job[6].encode("utf-8", "surrogatepass") if kind == OPEN else _joined(parent, leaf)
+            path = job[6].encode("utf-8", "surrogatepass") if kind == OPEN else joined(parent, leaf)
             raise store_error(error, "cannot write the file", path, self._where) from error
         return checksum
 
@@ -110,7 +112,7 @@ class TreeWorker:
         try:
             return self._door.create(parent, leaf)
         except NameRefusedError:
-            return self._door.create(parent, self._other_name(leaf))
+            return self._door.create(parent, self._other_name(parent, leaf))
 
     def _filled(self, descriptor: int, job: Job) -> int | None:
         _, _, _, _, offset, length = job
@@ -140,49 +142,47 @@ class TreeWorker:
         try:
             self._door.make_directory(parent, leaf)
         except NameRefusedError:
-            other = self._other_name(leaf)
-            self._door.make_directory(parent, other)
-            self._folders[_joined(parent, leaf)] = _joined(parent, other)
+            self._door.make_directory(parent, self._other_name(parent, leaf))
 
     def _link(self, job: Job) -> None:
-        _, parent, leaf, folder, source, size, ranges, last_write_time, path = job
-        door, parent, folder = self._door, self._there(parent), self._there(folder)
+        _, parent, leaf, folder, source, size, ranges, path = job
+        door, parent = self._door, self._there(parent)
+        folder, _, source = self._there(joined(folder, source)).rpartition(b"/")
         try:
             linked = door.link(door, folder, source, parent, leaf, size=size)
         except NameRefusedError:
-            leaf = self._other_name(leaf)
+            leaf = self._other_name(parent, leaf)
             linked = door.link(door, folder, source, parent, leaf, size=size)
         if not linked:
-            data = file_at(door, folder, source, size, ranges)
-            copy_file(door.create(parent, leaf), data, host_times(last_write_time), path, self._where)
+            copy_beside(door, folder, source, parent, leaf, ranges=ranges, path=path)
 
-    def _other_name(self, leaf: bytes) -> bytes:
+    def _other_name(self, parent: bytes, leaf: bytes) -> bytes:
         other = host_leaf(decode_wtf8(leaf), escape=True)
         self._renamed.append((len(self._results), other))
+        self._elsewhere[joined(parent, leaf)] = joined(parent, other)
         return other
 
     def _there(self, path: bytes) -> bytes:
-        """``path`` as it is on this machine, where a folder on the way may have got another name."""
-        if not self._folders:
+        """``path`` as it is on this machine, where anything on the way may have got another name."""
+        if not self._elsewhere:
             return path
         here = b""
         for leaf in path.split(b"/"):
-            here = _joined(here, leaf)
-            here = self._folders.get(here, here)
+            here = joined(here, leaf)
+            here = self._elsewhere.get(here, here)
         return here
 
 
-def _joined(parent: bytes, leaf: bytes) -> bytes:
-    return parent + b"/" + leaf if parent else leaf
+def main(connection: int, memory: int, root: int, where: str, folder_mode: int) -> None:
+    """The whole life of the process.
 
-
-def main(connection: int, memory: int, root: int, where: str) -> None:
-    """The whole life of the process. The numbers are descriptors: of the socket, the memory and the layer's folder."""
+    The first numbers are descriptors: of the socket, the memory and the layer's folder. New folders have that mode.
+    """
     gc.disable()  # nothing here is part of a cycle, and there is much of it
     data = memoryview(mmap.mmap(memory, 0))
     os.close(memory)
     with socket.socket(fileno=connection) as other:
         try:
-            TreeWorker(other, data, root, where).run()
+            TreeWorker(other, data, root, where, folder_mode).run()
         except (_GoneError, ConnectionError):
             return  # nobody waits for what is not done yet

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 
-__all__ = ["clean", "join"]
+__all__ = ["clean", "is_clean", "join"]
 
 
 def clean(path: bytes) -> bytes:
@@ -15,6 +15,11 @@ def clean(path: bytes) -> bytes:
     cleaned = posixpath.normpath(path)
     # POSIX gives two leading slashes a meaning of their own; Go does not.
     return cleaned[1:] if cleaned.startswith(b"//") else cleaned
+
+
+def is_clean(path: bytes) -> bool:
+    """Whether it is seen at once that :func:`clean` leaves ``path`` as it is; nearly all are such."""
+    return b"//" not in path and b"/." not in path and path[:1] not in (b"", b"/", b".") and path[-1:] != b"/"
 
 
 def join(*parts: bytes) -> bytes:

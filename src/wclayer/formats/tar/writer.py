@@ -15,7 +15,7 @@ from typing import Self
 
 from wclayer.errors import FormatError, UnsupportedError, WclayerError
 from wclayer.formats.tar.header import BLOCK, build_block
-from wclayer.formats.tar.lexical import clean, join
+from wclayer.formats.tar.lexical import clean, is_clean, join
 from wclayer.formats.tar.pax import GO_ZERO_TIME, format_time, join_records
 from wclayer.formats.tar.reader import EA_FLAGS, Policy
 from wclayer.model import (
@@ -299,7 +299,11 @@ def _extended(name: bytes, records: Records) -> bytes:
     """The extended header block and its records, which arrive sorted by key."""
     data = join_records(records)
     at = name.rfind(b"/") + 1
-    head = _ascii(join(name[:at], b"PaxHeaders.0", name[at:]))[:100].rstrip(b"/")
+    if is_clean(name):
+        head = b"%bPaxHeaders.0/%b" % (name[:at], name[at:])
+    else:
+        head = join(name[:at], b"PaxHeaders.0", name[at:])
+    head = _ascii(head)[:100].rstrip(b"/")
     return b"".join((build_block(head, b"x", size=len(data), devices=False), data, _ZEROS[: -len(data) % BLOCK]))
 
 

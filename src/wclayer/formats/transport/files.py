@@ -1,6 +1,6 @@
 """The file that the current entry of a layer writer goes to: a blob, as it comes, or a file that is restored.
 
-Pieces are gathered, since a backup stream arrives in many small ones, and reach the disk 64 KiB at a time.
+Pieces are gathered, since a backup stream arrives in many small ones.
 """
 
 from __future__ import annotations

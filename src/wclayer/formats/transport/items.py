@@ -17,21 +17,22 @@ from wclayer.formats.folder.door import store_error
 from wclayer.formats.tar.reader import Policy
 from wclayer.formats.transport.blobs import blob_items
 from wclayer.formats.transport.names import FILES, HIVES, SIDECAR, TOMBSTONES, UTILITY_VM
-from wclayer.formats.transport.plain_blobs import blob_stream
 from wclayer.formats.transport.pour import current_items
 from wclayer.formats.transport.publish import manifest_beside, publish_transport, refuse_foreign_manifest
 from wclayer.formats.transport.reader import LegacyLayerReader, open_blob
 from wclayer.formats.transport.tombstones import tombstone_lines
-from wclayer.formats.transport.writer import LegacyLayerWriter
+from wclayer.formats.transport.writer import LegacyLayerWriter, PendingLink
 from wclayer.formats.volume import BasicInfo, Manifest, Status, Volume, VolumeError
 from wclayer.formats.volume.item_writer import VolumeItemWriter
 from wclayer.formats.volume.items import basic_of, metadata_of, volume_items, write_streams
 from wclayer.formats.volume.paths import is_below, place_in_walk
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Tombstone
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY
-from wclayer.ntfs.names import fold
+from wclayer.ntfs.names import encode_wtf8, fold
 
 __all__ = ["TransportFolderReader", "TransportFolderWriter", "manifest_beside", "open_transport_folder"]
+
+_TOGETHER = 32
 
 
 def open_transport_folder(folder: Path, notices: Notices | None = None) -> Volume:
@@ -89,7 +90,7 @@ class TransportFolderReader:
             metadata.attributes = found.attributes
             metadata.security_descriptor, metadata.reparse = found.security_descriptor, found.reparse
             metadata.extended_attributes = found.extended_attributes
-            data = blob_stream(volume, blob, found, path)
+            data = reader.plain_stream(found, path)
             file_id = blob.file_id if blob.links > 1 else None
             yield Entry(path, metadata, is_directory=status.is_directory, data=data, file_id=file_id)
         elif status.path in (FILES, HIVES) and volume.exists(status.path + SIDECAR):
@@ -126,10 +127,17 @@ class TransportFolderWriter(VolumeItemWriter):
         self._last_parent = ""
         self._last_place: list[bytes] = []
         self._order_lost = False
-        self._link_times: dict[str, BasicInfo] = {}
+        self._said: dict[str, BasicInfo] = {}  # of links that are not made yet
+        self._ready: list[PendingLink] = []  # links whose files are there
         self._links: dict[str, str] = {}
+        self._attributes: dict[str, int] = {}  # of files that a link may lead to at once
 
     # ------------------------------------------------------------------ items
+
+    def _take(self, item: LayerItem) -> None:
+        super()._take(item)
+        if len(self._ready) >= _TOGETHER:
+            self._make_links()
 
     def _pour(self, item: LayerItem, path: str) -> None:
         if path == UTILITY_VM or is_below(path, UTILITY_VM):
@@ -144,8 +152,7 @@ class TransportFolderWriter(VolumeItemWriter):
             self._owner = ""
             self._make_folders(path)
             self._look_at_order(path)
-            self._link(path, item.target.replace("/", "\\"))
-            self._link_times[path] = basic_of(item.metadata)
+            self._link(path, item.target.replace("/", "\\"), basic_of(item.metadata))
             self._links.setdefault(fold(path), path)
         else:
             self._owner = ""
@@ -162,7 +169,9 @@ class TransportFolderWriter(VolumeItemWriter):
         parent = path.rpartition("\\")[0]
         if not parent or parent == self._last_parent:
             return
-        if not self._volume.exists(parent):
+        # A folder that is a reparse point is not there until the end.
+        is_there = parent in self._writer.added and fold(parent) not in self._reparse_points
+        if not is_there and not self._volume.exists(parent):
             parts = parent.split("\\")
             for depth in range(1, len(parts) + 1):
                 self._make_folder("\\".join(parts[:depth]))
@@ -195,8 +204,11 @@ class TransportFolderWriter(VolumeItemWriter):
         self._own(entry)
         if metadata.reparse is not None:
             self._reparse_points.add(fold(path))
+        elif not entry.is_directory:
+            self._attributes[path] = basic.attributes
 
-    def _link(self, path: str, target: str) -> None:
+    def _link(self, path: str, target: str, said: BasicInfo) -> None:
+        """Note a link: one to a file that came before, as nearly all are, is made soon, the others at the end."""
         if fold(target) in self._reparse_points:
             raise UnsafeEntryError(f"it is a hard link to {target}, which is a reparse point")
         try:
@@ -207,6 +219,9 @@ class TransportFolderWriter(VolumeItemWriter):
             raise UnsupportedError(
                 f"a transport folder cannot hold a link to {target}, which is in a parent", hint=error.hint
             ) from error
+        self._said[self._writer.pending_links[-1].path] = said
+        if self._writer.pending_links[-1].target in self._attributes:
+            self._ready.append(self._writer.pending_links.pop())
 
     def _spelt(self, target: str) -> str:
         """``target`` as the layer spells it: a link may use another case, which the legacy writer does not know."""
@@ -220,15 +235,8 @@ class TransportFolderWriter(VolumeItemWriter):
     def _finish(self) -> None:
         writer, volume = self._writer, self._volume
         writer.close()
-        for link in writer.pending_links:
-            try:
-                self._refuse_below_reparse_point(link.path)
-                linked = volume.link(volume, link.target, link.path)
-            except VolumeError as error:
-                raise self._refused(error, link.path.replace("\\", "/")) from error
-            if not linked:
-                raise UnsupportedError("the file system cannot make another name of a blob", path=link.path)
-            self._tell_link_losses(link.path, volume.lstat(link.target))
+        self._ready += writer.pending_links
+        self._make_links()
         node = volume.create(TOMBSTONES)
         try:
             with open(node.descriptor, "wb", closefd=False) as file:
@@ -242,8 +250,27 @@ class TransportFolderWriter(VolumeItemWriter):
         publish_transport(self._staging.path / "transport", self._staging.path / "manifest", self.path)
         self._staging.discard()
 
+    def _make_links(self) -> None:
+        """Make the links that are ready. Only a few together, so that the folders they go to are still at hand."""
+        links, self._ready = self._ready, []
+        self._manifest.prepare([encode_wtf8(link.target.replace("\\", "/")) for link in links[:_TOGETHER]])
+        for link in links:
+            path = link.path.replace("\\", "/")
+            try:
+                self._refuse_below_reparse_point(link.path)
+                blob = self._volume.link(self._volume, link.target, link.path)
+            except VolumeError as error:
+                raise self._refused(error, path) from error
+            if blob is None:
+                raise UnsupportedError(
+                    "the file system cannot make another name of a blob",
+                    path=path,
+                    hint="write it to one that has hard links",
+                )
+            self._tell_link_losses(link, blob, self._said.pop(link.path))
+
     def _refuse_below_reparse_point(self, path: str) -> None:
-        """A folder that is a reparse point has its placeholder back now, which nothing may be put into."""
+        """A folder that is a reparse point gets its placeholder back, which nothing may be put into."""
         above = fold(path)
         while self._reparse_points and (above := above.rpartition("\\")[0]):
             if above in self._reparse_points:
@@ -251,12 +278,15 @@ class TransportFolderWriter(VolumeItemWriter):
                     "it lies below a reparse point", layer=str(self.path), path=path.replace("\\", "/")
                 )
 
-    def _tell_link_losses(self, path: str, blob: Status) -> None:
+    def _tell_link_losses(self, link: PendingLink, blob: Status, said: BasicInfo) -> None:
         """Tell what the source says of a link and not of its file, which is all that is kept."""
-        said = self._link_times[path]
         if blob.basic[1:] != said[1:]:
-            self.notices.add("link-times", path, "a link has the times of its file; the source has others")
-        descriptor, attributes = open_blob(self._volume, blob)
-        os.close(descriptor)
+            self.notices.add("link-times", link.path, "a link has the times of its file; the source has others")
+        attributes = self._attributes.get(link.target)
+        if attributes is None:
+            descriptor, attributes = open_blob(self._volume, blob)
+            os.close(descriptor)
         if attributes != said.attributes:
-            self.notices.add("link-attributes", path, "a link has the attributes of its file; the source has others")
+            self.notices.add(
+                "link-attributes", link.path, "a link has the attributes of its file; the source has others"
+            )

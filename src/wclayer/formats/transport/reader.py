@@ -29,7 +29,7 @@ from wclayer.formats.transport.tombstones import parse_tombstones
 from wclayer.formats.volume import BasicInfo, Status, Volume, VolumeError, backup_pieces, read_function
 from wclayer.formats.volume.entries import described_entry
 from wclayer.formats.volume.errors import ERROR_FILE_NOT_FOUND
-from wclayer.model import Entry
+from wclayer.model import Entry, Stream
 from wclayer.ntfs.backup import BACKUP_DATA, STREAM_SPARSE_ATTRIBUTE, BackupStreamReader
 from wclayer.ntfs.backup_sparse import stream_layout
 from wclayer.ntfs.names import fold
@@ -83,6 +83,8 @@ class LegacyLayerReader:
         self._ended: WclayerError | bool = False
         self._closed = False
         self._blob: int | None = None
+        self._number = 0
+        self._is_before_stream = False
         self._blob_status: Status | None = None
         self.plain_blob: PlainBlob | None = None
         self._read = read_function(iter(()))
@@ -136,15 +138,23 @@ class LegacyLayerReader:
         found = self.plain_blob
         if found is None or head.basic is None:
             return None
-        data = blob_stream(self.transport, self.blob_status(), found, path)
+        data = self.plain_stream(found, path)
         entry = described_entry(path, head.basic, found.security_descriptor, found.reparse, data, file_id)
         entry.metadata.extended_attributes = found.extended_attributes
         return entry
+
+    def plain_stream(self, found: PlainBlob, path: str) -> Stream | None:
+        """The main stream of the current entry, of which ``found`` is the blob; it can be read later on, too."""
+        number = self._number
+        return blob_stream(
+            self.transport, self.blob_status(), found, path, lambda: self._blob if self._number == number else None
+        )
 
     def read(self, count: int) -> bytes:
         """Up to ``count`` bytes of the backup stream of the current entry; ``b""`` at its end and without an entry."""
         if self._blob is None:
             return self._read(count)
+        self._enter_stream(self._blob)
         return os.read(self._blob, count)
 
     @property
@@ -161,6 +171,7 @@ class LegacyLayerReader:
             raise UsageError("no current file")
         if self._blob is None:
             raise UsageError("seek not supported on this stream")
+        self._enter_stream(self._blob)
         return os.lseek(self._blob, offset, whence)
 
     def close(self) -> None:
@@ -264,13 +275,13 @@ class LegacyLayerReader:
         blob = self._opened_status(status)
         if not blob.described and transport.manifest is None:
             self._odd("times-from-mtime", status.path, "no manifest has its times; the time of change stands for all")
-        descriptor = transport.open_data(blob)
+        descriptor, length = transport.open_sized(blob)
         try:
-            found = _plain_blob(transport, blob, descriptor)
+            found = _plain_blob(transport, blob, descriptor, length)
             if found is not None and not (status.is_directory and found.size):
                 attributes, size = found.attributes, found.size or 0
                 self.plain_blob = found
-                os.lseek(descriptor, ATTRIBUTES_SIZE, os.SEEK_SET)
+                self._is_before_stream = True
             else:
                 attributes = _attributes(transport, blob, descriptor)
                 size = 0 if status.is_directory else blob_size(descriptor, status.path)
@@ -316,8 +327,16 @@ class LegacyLayerReader:
                 self._odd("times-from-mtime", status.path, detail)
         return speaker.basic._replace(attributes=status.basic.attributes)
 
+    def _enter_stream(self, blob: int) -> None:
+        """Go behind the attributes, where a blob that was taken apart in memory may still have to be brought."""
+        if self._is_before_stream:
+            self._is_before_stream = False
+            os.lseek(blob, ATTRIBUTES_SIZE, os.SEEK_SET)
+
     def _end_entry(self) -> None:
         blob, self._blob = self._blob, None
+        self._number += 1
+        self._is_before_stream = False
         self._blob_status = self.plain_blob = None
         if blob is not None:
             os.close(blob)
@@ -348,9 +367,9 @@ def _attributes(transport: Volume, blob: Status, descriptor: int) -> int:
     return int.from_bytes(prefix, "little")
 
 
-def _plain_blob(transport: Volume, blob: Status, descriptor: int) -> PlainBlob | None:
+def _plain_blob(transport: Volume, blob: Status, descriptor: int, length: int) -> PlainBlob | None:
     try:
-        return plain_blob(descriptor)
+        return plain_blob(descriptor, length)
     except OSError as error:
         raise store_error(error, "cannot read", blob.host, transport.label) from error
 

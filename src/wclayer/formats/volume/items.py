@@ -28,9 +28,10 @@ from wclayer.ntfs.backup_sparse import write_sparse
 from wclayer.ntfs.ea import decode_eas, encode_eas
 from wclayer.ntfs.filetime import ABSENT_IN_REFERENCE
 
-__all__ = ["basic_of", "file_pieces", "metadata_of", "volume_items", "write_alternate", "write_streams"]
+__all__ = ["PIECE", "basic_of", "file_pieces", "metadata_of", "volume_items", "write_alternate", "write_streams"]
 
-_PIECE = 1 << 18
+PIECE = 1 << 18
+"""The most bytes that are read at a time."""
 
 
 def metadata_of(basic: BasicInfo) -> Metadata:
@@ -93,7 +94,7 @@ def file_pieces(descriptor: int, offset: int, length: int, path: str) -> Iterato
     """``length`` bytes of a file from ``offset`` on. Raises IntegrityError naming ``path`` when they are not there."""
     end = offset + length
     while offset < end:
-        piece = os.pread(descriptor, min(_PIECE, end - offset), offset)
+        piece = os.pread(descriptor, min(PIECE, end - offset), offset)
         if not piece:
             raise IntegrityError("the file is shorter than it says", path=path)
         yield piece

@@ -44,8 +44,8 @@ _LOOKUP = (
     f"SELECT path, node, {_COLUMNS} FROM names LEFT JOIN nodes USING (node)"  # noqa: S608 - our names
     " LEFT JOIN descriptors USING (descriptor)"
 )
-_SOME = 32
-_FIND_SOME = f"{_LOOKUP} WHERE path IN ({', '.join('?' * _SOME)})"
+_FEW, _SOME = 8, 32  # a place that is not filled costs time, a statement of its own for each number even more
+_FIND = {most: f"{_LOOKUP} WHERE path IN ({', '.join('?' * most)})" for most in (_FEW, _SOME)}
 _FIND_ONE = f"{_LOOKUP} WHERE path = ?"
 
 
@@ -104,11 +104,11 @@ class Manifest:
             database.execute("PRAGMA journal_mode = OFF")
             database.execute("PRAGMA synchronous = OFF")
             database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-        if not self.read_only:
-            database.execute("BEGIN IMMEDIATE")
-            if not existed:
-                for statement in _SCHEMA:
-                    database.execute(statement)
+        # Whoever reads sees one state of it, and locks the file once, not anew for each row.
+        database.execute("BEGIN" if self.read_only else "BEGIN IMMEDIATE")
+        if not self.read_only and not existed:
+            for statement in _SCHEMA:
+                database.execute(statement)
         self._next_node = self._largest("node", "nodes") + 1
         self._next_descriptor = self._largest("descriptor", "descriptors") + 1
         self._next_stream = self._largest("stream", "streams") + 1
@@ -145,7 +145,8 @@ class Manifest:
         for start in range(0, len(unknown), _SOME):
             some = unknown[start : start + _SOME]
             names.update(dict.fromkeys(some))
-            for row in self._all(_FIND_SOME, *some, *[None] * (_SOME - len(some))):
+            most = _FEW if len(some) <= _FEW else _SOME
+            for row in self._all(_FIND[most], *some, *[None] * (most - len(some))):
                 self._found(row)
 
     def put(self, path: bytes, record: Record) -> Record:

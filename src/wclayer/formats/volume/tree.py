@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from wclayer.errors import StoreError, UnsupportedError
 from wclayer.formats.folder.content import host_leaf
-from wclayer.formats.folder.door import Door, store_error
+from wclayer.formats.folder.door import Door, joined, store_error
 from wclayer.formats.volume.errors import (
     ERROR_FILE_NOT_FOUND,
     ERROR_PATH_NOT_FOUND,
@@ -60,7 +60,7 @@ class Status(NamedTuple):
     @property
     def host(self) -> bytes:
         """The path on this machine, below the root."""
-        return _join(self.parent, self.leaf)
+        return joined(self.parent, self.leaf)
 
     @property
     def is_reparse_point(self) -> bool:
@@ -151,7 +151,8 @@ class Tree:
         if folder.names is None and self.manifest is not None and name[0] != ".":
             # What the manifest knows under just this name has it on this machine, so the folder need not be read.
             leaf = encode_wtf8(name)
-            if (folder.host or not self._hides(fold(name))) and self.manifest.get(_join(folder.host, leaf)) is not None:
+            is_shown = bool(folder.host) or not self._hides(fold(name))
+            if is_shown and self.manifest.get(joined(folder.host, leaf)) is not None:
                 found = self.status(folder, leaf)
                 if found is not None:
                     return found
@@ -176,7 +177,7 @@ class Tree:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise store_error(error, "cannot look at", _join(folder.host, leaf), self.where) from error
+            raise store_error(error, "cannot look at", joined(folder.host, leaf), self.where) from error
         name = self.name_of(leaf)
         path = f"{folder.path}\\{name}" if folder.path else name
         return self._status(found, path, folder.host, leaf)
@@ -190,7 +191,7 @@ class Tree:
         for start in range(0, len(leaves), _TOGETHER):
             some = leaves[start : start + _TOGETHER]
             if self.manifest is not None:
-                self.manifest.prepare([_join(folder.host, leaf) for leaf in some])
+                self.manifest.prepare([joined(folder.host, leaf) for leaf in some])
             for leaf in some:
                 found = self.status(folder, leaf)
                 if found is not None:
@@ -289,7 +290,7 @@ class Tree:
         """The folder ``name`` in ``folder``, if the manifest knows it under just this name and it can be opened."""
         if self.manifest is None or not folder.host or name[0] == ".":
             return None
-        host = _join(folder.host, encode_wtf8(name))
+        host = joined(folder.host, encode_wtf8(name))
         record = self.manifest.get(host)
         if record is None or record.reparse is not None:
             return None
@@ -340,7 +341,7 @@ class Tree:
         is_link = stat.S_ISLNK(found.st_mode)
         if not (is_directory or is_link or stat.S_ISREG(found.st_mode)):
             raise UnsupportedError("a device, pipe or socket, which no layer can hold", layer=self.where, path=path)
-        known = self.manifest.get(_join(parent, leaf)) if self.manifest is not None else None
+        known = self.manifest.get(joined(parent, leaf)) if self.manifest is not None else None
         record = known if known is not None else _undescribed(found, is_directory=is_directory)
         if is_link:
             # A link of this machine is nothing that a layer made: known as a reparse point, it is never passed through.
@@ -365,7 +366,3 @@ def _undescribed(found: os.stat_result, *, is_directory: bool) -> Record:
     modified = found.st_mtime_ns // 100 + UNIX_EPOCH_TICKS
     record.creation_time = record.last_access_time = record.last_write_time = record.change_time = modified
     return record
-
-
-def _join(parent: bytes, leaf: bytes) -> bytes:
-    return parent + b"/" + leaf if parent else leaf

@@ -16,7 +16,7 @@ from typing import Self
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder.content import host_times
-from wclayer.formats.folder.door import DIRECTORY_FLAGS, NameTakenError, check_platform, store_error
+from wclayer.formats.folder.door import DIRECTORY_FLAGS, NameTakenError, check_platform, joined, store_error
 from wclayer.formats.volume.errors import (
     ERROR_ACCESS_DENIED,
     ERROR_ALREADY_EXISTS,
@@ -185,6 +185,10 @@ class Volume:
         """A descriptor that reads the main stream of a file; the caller closes it."""
         return self.tree.door.open(status.parent, status.leaf)
 
+    def open_sized(self, status: Status) -> tuple[int, int]:
+        """The same, and how many bytes it has now."""
+        return self.tree.door.open_sized(status.parent, status.leaf)
+
     # ------------------------------------------------------------------ making
 
     def mkdir(self, path: str) -> None:
@@ -199,7 +203,7 @@ class Volume:
             self.tree.door.make_directory(place.folder.host, leaf)
         except NameTakenError as error:
             raise VolumeError("mkdir", path, ERROR_ALREADY_EXISTS, where=self.label) from error
-        folder, host = place.folder, _join(place.folder.host, leaf)
+        folder, host = place.folder, joined(place.folder.host, leaf)
         self.tree.added(folder, place.name, leaf)
         self.tree.entered(f"{folder.path}\\{place.name}" if folder.path else place.name, host)
         return OpenNode(self, path, host, self._writable().put(host, Record.new(is_directory=True)), -1)
@@ -237,7 +241,7 @@ class Volume:
             raise VolumeError("open", path, ERROR_ALREADY_EXISTS, where=self.label) from error
         try:
             self.tree.added(place.folder, place.name, leaf)
-            host = _join(parent, leaf)
+            host = joined(parent, leaf)
             record = self._writable().put(host, Record.new(is_directory=False))
         except BaseException:
             os.close(descriptor)
@@ -336,10 +340,10 @@ class Volume:
 
     # ------------------------------------------------------------------ linking
 
-    def link(self, source: Volume, target: str, path: str) -> bool:
-        """Make ``path`` another name of the file ``target`` of ``source``.
+    def link(self, source: Volume, target: str, path: str) -> Status | None:
+        """Make ``path`` another name of the file ``target`` of ``source``; returns what that was before.
 
-        False when this machine cannot link them: another file system, too many links. Nothing is made then. Raises
+        None when this machine cannot link them: another file system, too many links. Nothing is made then. Raises
         VolumeError, UnsafePathError: the target must be a file and no reparse point, and ``path`` must not exist.
         """
         old = source.ensure_not_reparse_point(target, "link")
@@ -357,17 +361,17 @@ class Volume:
         except NameTakenError as error:
             raise VolumeError("link", path, ERROR_ALREADY_EXISTS, where=self.label) from error
         if not made:
-            return False
+            return None
         self.tree.added(place.folder, place.name, leaf)
         manifest = self._writable()
-        host = _join(place.folder.host, leaf)
+        host = joined(place.folder.host, leaf)
         if source is self:
             manifest.link(host, self.described(old))
         else:
             record = manifest.put(host, old.record.copy())
             if source.manifest is not None and old.described:
                 manifest.copy_streams(source.manifest, old.record, record)
-        return True
+        return old
 
     # ------------------------------------------------------------------ within
 
@@ -389,7 +393,3 @@ class Volume:
         if self.manifest is None or self.manifest.read_only:
             raise UsageError(f"{self.label} is open for reading only")
         return self.manifest
-
-
-def _join(parent: bytes, leaf: bytes) -> bytes:
-    return parent + b"/" + leaf if parent else leaf
