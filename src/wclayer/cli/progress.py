@@ -11,9 +11,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
 from wclayer.cli.output import is_quiet, size_text
+from wclayer.threads import Helper
 
 __all__ = ["Watcher", "make_progress"]
 
@@ -151,7 +153,7 @@ class _Counts:
         self._view = view
         self._state = _State()
         self._lock = threading.Lock()
-        self._drawing: tuple[threading.Thread, threading.Event] | None = None  # the event ends it
+        self._drawing: tuple[Helper, threading.Event] | None = None  # the event ends it
 
     @property
     def moved(self) -> int:
@@ -218,7 +220,7 @@ class _Counts:
             view.finish()
         elif self._drawing is None:
             over = threading.Event()
-            thread = threading.Thread(target=self._draw, args=(view, over), name="wclayer-progress", daemon=True)
+            thread = Helper(partial(self._draw, view, over), "wclayer-progress")
             self._drawing = thread, over
             thread.start()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import threading
 from queue import SimpleQueue
 
 from wclayer._version import __version__
@@ -30,6 +29,7 @@ from wclayer.image.lane_wire import (
 from wclayer.image.schedule import Stopped
 from wclayer.oci import LayerBlob, StoredBlob
 from wclayer.oci.sources import FilePart, PartSource
+from wclayer.threads import Helper
 
 if sys.platform != "win32":
     import resource
@@ -63,7 +63,7 @@ class _Worker:
         self._requests: SimpleQueue[tuple[object, int | None]] = SimpleQueue()
         self._unwanted: int | None = None
         self._current = -1
-        threading.Thread(target=self._listen, name="wclayer-lane", daemon=True).start()
+        Helper(self._listen, "wclayer-lane").start()
 
     def run(self) -> None:
         """Serve requests until the process ends; raises OSError when nobody is there any more."""

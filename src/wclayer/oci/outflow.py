@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import TypeAlias
+
+from wclayer.threads import Helper
 
 __all__ = ["SLAB_SIZE", "Outflow", "Taker"]
 
@@ -35,7 +38,7 @@ class Outflow:
         self._filled = 0
         self._free: SimpleQueue[_Slab] = SimpleQueue()
         self._queues: list[SimpleQueue[_Slab | None]] = []
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Helper] = []
         self._lock = threading.Lock()
         self._stopping = False
         self._error: BaseException | None = None
@@ -101,7 +104,7 @@ class Outflow:
         for take in self._takers:
             queue: SimpleQueue[_Slab | None] = SimpleQueue()
             self._queues.append(queue)
-            thread = threading.Thread(target=self._run, args=(take, queue), name="wclayer-outflow", daemon=True)
+            thread = Helper(partial(self._run, take, queue), "wclayer-outflow")
             self._threads.append(thread)
             thread.start()
 

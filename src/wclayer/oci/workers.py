@@ -17,6 +17,7 @@ from wclayer.oci.counting import CountingSource
 from wclayer.oci.digests import Hash
 from wclayer.oci.limits import Limits
 from wclayer.oci.mediatypes import Compression
+from wclayer.threads import Helper
 
 __all__ = ["SLABS", "SLAB_SIZE", "Outcome", "SlabKeeper", "Workers", "fill"]
 
@@ -187,9 +188,13 @@ class Workers:
             tasks.append(partial(self._hash_slabs, diff_hash))
         if self._prefetch is not None:
             tasks.append(self._prefetch.run)
-        self._threads = [threading.Thread(target=task, name="wclayer-layer", daemon=True) for task in tasks]
-        for thread in self._threads:
-            thread.start()
+        self._threads = [Helper(task, "wclayer-layer") for task in tasks]
+        try:
+            for thread in self._threads:
+                thread.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def slabs(self) -> Generator[memoryview]:
         """What the consumer iterates: each slab goes back to the pool when the next is asked for."""

@@ -15,6 +15,7 @@ from wclayer.errors import StoreError
 from wclayer.oci.content.following import Arrival, Cancelled
 from wclayer.oci.content.store import INGEST, ContentStore
 from wclayer.oci.digests import Digest
+from wclayer.threads import Helper
 
 if TYPE_CHECKING:
     from wclayer.oci.content.partial import PartialBlob
@@ -41,7 +42,7 @@ class Arrivals:
         self._most = most
         self._known: dict[Digest, Arrival] = {}
         self._waiting: deque[_Download] = deque()
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Helper] = []
         self._idle = 0
         self._closed = False
         self._changed = threading.Condition()
@@ -59,7 +60,7 @@ class Arrivals:
             self._known[digest] = arrival
             self._waiting.append(_Download(self._store, self._transfers, arrival, fetch))
             if self._idle < len(self._waiting) and len(self._threads) < self._most:
-                thread = threading.Thread(target=self._work, name="wclayer-download", daemon=True)
+                thread = Helper(self._work, "wclayer-download")
                 self._threads.append(thread)
                 thread.start()
             self._changed.notify()

@@ -14,6 +14,7 @@ from pathlib import Path
 from wclayer.errors import StoreError
 from wclayer.oci.digests import Hash, new_hash
 from wclayer.oci.sources import open_file, store_error
+from wclayer.threads import Helper
 
 __all__ = ["FrontHash"]
 
@@ -35,7 +36,7 @@ class FrontHash:
         self._finishing = False
         self._stopping = False
         self._error: BaseException | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Helper | None = None
 
     def written(self, offset: int, data: memoryview) -> None:
         """``data`` is in the file at ``offset`` now; it is hashed if it is what comes next."""
@@ -89,7 +90,7 @@ class FrontHash:
     def _start(self) -> None:
         with self._changed:
             if self._thread is None and not self._stopping:
-                self._thread = threading.Thread(target=self._run, name="wclayer-hash", daemon=True)
+                self._thread = Helper(self._run, "wclayer-hash")
                 self._thread.start()
 
     def _done(self, state: Hash, position: int) -> None:

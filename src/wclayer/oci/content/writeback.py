@@ -10,6 +10,7 @@ import os
 import threading
 
 from wclayer.oci.sources import store_error
+from wclayer.threads import Helper
 
 __all__ = ["Writeback"]
 
@@ -27,7 +28,7 @@ class Writeback:
         self._waiting = 0
         self._stopping = False
         self._error: OSError | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Helper | None = None
 
     def written(self, count: int) -> None:
         """So many bytes more are in the file."""
@@ -36,7 +37,7 @@ class Writeback:
             if self._waiting < _WORTH_FLUSHING or self._stopping:
                 return
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="wclayer-writeback", daemon=True)
+                self._thread = Helper(self._run, "wclayer-writeback")
                 self._thread.start()
             self._changed.notify()
 

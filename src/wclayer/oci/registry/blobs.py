@@ -18,6 +18,7 @@ from wclayer.oci.registry.ranges import split
 from wclayer.oci.registry.repository import Repository
 from wclayer.oci.registry.retrying import Patience
 from wclayer.oci.registry.streams import ANSWERS, BlobStream, NoRanges, Opener, Progress
+from wclayer.threads import Helper
 
 __all__ = ["PIECE", "SETTLE", "Transfer", "download", "open_blob"]
 
@@ -234,7 +235,7 @@ class _Parts:
         with self._changed:
             self._threads += 1
             self._working += 1
-        threading.Thread(target=self._work, name="wclayer-part", daemon=True).start()
+        Helper(self._work, "wclayer-part").start()
 
     def _work(self) -> None:
         try:

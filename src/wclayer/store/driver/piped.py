@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 import os
-import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wclayer.model import Buffer
+from wclayer.threads import Helper
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -31,7 +32,7 @@ class PipedTar(io.RawIOBase):
         self._read_end, self._write_end = os.pipe()
         self._error: BaseException | None = None
         self._done = done
-        self._thread = threading.Thread(target=self._run, args=(produce,), name="wclayer-diff", daemon=True)
+        self._thread = Helper(partial(self._run, produce), "wclayer-diff")
         self._thread.start()
 
     def readable(self) -> bool:
