@@ -8,12 +8,12 @@ from pathlib import Path
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
-from wclayer.formats.folder.remote_tree import MAX_HELD, can_work_remotely
-from wclayer.formats.folder.shared_memory import SharedMemory
+from wclayer.formats.folder.remote_tree import can_work_remotely
+from wclayer.formats.folder.shared_memory import MAX_HELD, SharedMemory
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import is_layer_folder, open_all, with_ancestors
 from wclayer.image.places import folder_made
-from wclayer.image.processors import worth_a_process
+from wclayer.image.processors import usable_processors, worth_a_process
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import Notice, Notices, copy_layer
@@ -23,6 +23,8 @@ from wclayer.oci.workers import SLAB_SIZE, SLABS
 
 __all__ = ["ImportedLayer", "Pour", "import_layer", "slab_memory"]
 
+_FEW = 2
+_IN_USE = 2  # one that is filled or read, one with a piece of the blob
 _ROOM = (SLABS + MAX_HELD) * SLAB_SIZE  # not more: what is used again soon is still in the processor's cache
 
 
@@ -52,8 +54,11 @@ def slab_memory(size: int | None) -> SharedMemory | None:
     """Memory for the slabs of a blob of ``size`` bytes that another process sees too, where one is worth it."""
     if not worth_a_process(size) or not can_work_remotely():
         return None
+    # The better division of the work for two processors; with more, every thread has one.
+    hashes = usable_processors() <= _FEW
+    most = _ROOM // SLAB_SIZE - _IN_USE if hashes else MAX_HELD
     try:
-        return SharedMemory(_ROOM)
+        return SharedMemory(_ROOM, most_held=most, hashes=hashes)
     except OSError:
         return None  # one process can do it as well
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Generator, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from wclayer.errors import DigestMismatchError, WclayerError
 from wclayer.oci.compression import HEAD_SIZE, open_decoder, sniff
@@ -21,10 +21,14 @@ from wclayer.oci.counting import CountingSource
 from wclayer.oci.digests import Digest, Hash, new_hash
 from wclayer.oci.limits import Limits
 from wclayer.oci.mediatypes import Compression
+from wclayer.oci.shared_slabs import shared_slabs
 from wclayer.oci.sources import BinarySource
-from wclayer.oci.workers import SLAB_SIZE, Outcome, SlabKeeper, Workers, fill
+from wclayer.oci.workers import SLAB_SIZE, Outcome, SlabHash, SlabKeeper, Workers, fill
 
 __all__ = ["LayerStream", "Limits", "open_layer"]
+
+_HASHED_APART: frozenset[Compression] = frozenset(["gzip"])
+"""Of which compressions also the blob is hashed by the keeper of the slabs: where inflating is most of the work."""
 
 
 def open_layer(
@@ -68,6 +72,13 @@ def open_layer(
     )
 
 
+class _Known(Protocol):
+    """A digest, whoever computes it."""
+
+    def hexdigest(self) -> str:
+        """The hash in lower-case hexadecimal."""
+
+
 class LayerStream:
     """The uncompressed tar of a layer, once, front to back.
 
@@ -102,22 +113,34 @@ class LayerStream:
         self._blob_algorithm, self._diff_algorithm = blob_algorithm, diff_algorithm
         is_same = compression == "none" and blob_algorithm == diff_algorithm  # the same bytes: hashed once
         wants_diff = digests or diff_id is not None or (is_same and descriptor_digest is not None)
-        self._diff_hash = new_hash(diff_algorithm) if wants_diff else None
-        self._blob_hash = self._diff_hash
-        if not is_same:
-            wants_blob = digests or descriptor_digest is not None
-            self._blob_hash = blob.hash = new_hash(blob_algorithm) if wants_blob else None
+        wants_blob = not is_same and (digests or descriptor_digest is not None)
         self._layer = layer
         self._error: BaseException | None = None
         self._closed = False
         self._finished = False
         self._workers: Workers | None = None
-        if threads:
-            self._workers = Workers(blob, compression, self._diff_hash, limits, self._outcome, keeper)
-            self._slabs = self._workers.slabs()
-            self._abandoned = weakref.finalize(self, self._workers.stop)  # a stream nobody closed
+        self._blob_hash: _Known | None = None
+        self._diff_hash: _Known | None = None
+        shared_blob: SlabHash | None = None
+        sharer = keeper if threads and keeper is not None and keeper.hashes else None
+        if wants_blob:  # before anything is read
+            if sharer is not None and compression in _HASHED_APART:
+                self._blob_hash = shared_blob = sharer.new_hash(blob_algorithm)
+            else:
+                self._blob_hash = blob.hash = new_hash(blob_algorithm)
+        if sharer is not None:
+            shared_diff = self._diff_hash = sharer.new_hash(diff_algorithm) if wants_diff else None
+            self._slabs = shared_slabs(blob, compression, sharer, shared_blob, shared_diff, limits, self._outcome)
         else:
-            self._slabs = _inline(blob, compression, self._diff_hash, limits, self._outcome)
+            diff_hash = self._diff_hash = new_hash(diff_algorithm) if wants_diff else None
+            if threads:
+                self._workers = Workers(blob, compression, diff_hash, limits, self._outcome, keeper)
+                self._slabs = self._workers.slabs()
+                self._abandoned = weakref.finalize(self, self._workers.stop)  # a stream nobody closed
+            else:
+                self._slabs = _inline(blob, compression, diff_hash, limits, self._outcome)
+        if is_same:
+            self._blob_hash = self._diff_hash
 
     def __iter__(self) -> Iterator[memoryview]:
         return self
@@ -215,7 +238,7 @@ class LayerStream:
         self._require_end()
         return self._outcome.size
 
-    def _known_digest(self, algorithm: str, known: Hash | None) -> Digest | None:
+    def _known_digest(self, algorithm: str, known: _Known | None) -> Digest | None:
         self._require_end()
         return None if known is None else Digest(algorithm, known.hexdigest())
 

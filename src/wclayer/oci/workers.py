@@ -19,7 +19,7 @@ from wclayer.oci.limits import Limits
 from wclayer.oci.mediatypes import Compression
 from wclayer.threads import Helper
 
-__all__ = ["SLABS", "SLAB_SIZE", "Outcome", "SlabKeeper", "Workers", "fill"]
+__all__ = ["SLABS", "SLAB_SIZE", "Outcome", "SlabHash", "SlabKeeper", "Workers", "fill"]
 
 SLAB_SIZE = 1 << 20
 SLABS = 8
@@ -31,17 +31,32 @@ _CHUNKS = 4
 class SlabKeeper(Protocol):
     """Whoever has memory for the slabs, and reads in it still when the consumer of the stream has gone on.
 
-    Both methods are called by the consumer's thread.
+    All methods are called by the consumer's thread.
     """
 
     slabs: memoryview
-    """Writable memory for at least :data:`SLABS` slabs more than are ever kept."""
+    """Writable memory for more slabs than are ever kept: two, or :data:`SLABS` of them if it does not hash."""
+    hashes: bool
+    """Whether it hashes what lies in the slabs, which leaves inflating to the consumer's thread."""
 
     def begin(self, offset: int) -> None:
         """The consumer gets the slab at ``offset``."""
 
     def done(self, release: Callable[[], None]) -> None:
         """The consumer goes on; ``release`` gives the slab back, now or later. What this raises, the consumer gets."""
+
+    def new_hash(self, algorithm: str) -> SlabHash:
+        """A digest of what is in slabs, ``sha256`` or ``sha512``."""
+
+
+class SlabHash(Protocol):
+    """A digest that somebody else computes."""
+
+    def update(self, offset: int, length: int, /) -> None:
+        """Take so many bytes from ``offset`` of the slabs. They stay as they are until their slab is released."""
+
+    def hexdigest(self) -> str:
+        """The hash of all that was taken, in lower-case hexadecimal. Raises what went wrong."""
 
 
 class Outcome:

@@ -27,8 +27,10 @@ from wclayer.formats.folder.shared_memory import RING, Release, SharedMemory
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree, Places, host_name
 from wclayer.formats.folder.tree_jobs import (
+    DIGEST,
     FILE,
     FOLDER,
+    HASH,
     LENGTH,
     LINK,
     OPEN,
@@ -42,15 +44,13 @@ from wclayer.formats.folder.tree_jobs import (
 from wclayer.model import SharedSource, Stream
 from wclayer.ntfs.names import encode_wtf8
 
-__all__ = ["MAX_HELD", "RemoteTree", "can_work_remotely"]
+__all__ = ["RemoteTree", "can_work_remotely"]
 
 _WHOLE = 1 << 19
 """Data of up to this many bytes stands in the ring in one piece."""
 _BATCH_JOBS = 64
 _BATCH_BYTES = 1 << 19
 _MAX_SENT = 32
-MAX_HELD = 2
-"""Slabs that the reader has done with and the other process may not: the stream needs others to go on."""
 _RECEIVE = 1 << 16
 _NO_ROW = [0, None, None]  # of what has none
 _START = (
@@ -87,6 +87,7 @@ class RemoteTree(HostTree):
         memory = memory or SharedMemory()
         self._shared: SharedMemory | None = memory
         self._memory = memory.all
+        self._most_held = memory.most_held
         here, there = socket.socketpair()
         try:
             arguments = (there.fileno(), memory.descriptor, staging.root, where, self.door.folder_mode)
@@ -104,7 +105,7 @@ class RemoteTree(HostTree):
             there.close()
             memory.close()
         self._connection = here
-        memory.hold = self._hold
+        memory.attach(self)
 
     def make_folder(self, parent: bytes, name: str) -> bytes | None:
         """Ask for the folder; returns the name that it gets."""
@@ -194,14 +195,27 @@ class RemoteTree(HostTree):
         self._memory = memoryview(b"")
         super().close()
 
-    def _hold(self, release: Release) -> None:
+    def hash(self, number: int, algorithm: str, offset: int, length: int) -> None:
+        """Ask for bytes of the memory to be hashed."""
+        self._add((HASH, number, algorithm, offset, length))
+
+    def digest(self, number: int) -> str:
+        """The hash, once everything that was asked for is done."""
+        row: list[Any] = [0, None, None]
+        self._add((DIGEST, number))
+        self.expect(row, (1, 2), "", "")
+        self.settle()
+        known: str = row[1]
+        return known
+
+    def hold(self, release: Release) -> None:
         """Give a slab back when the jobs so far, which may be about it, are done."""
         self._send()
         if not self._sent:
             release()
             return
         self._held.append((self._begun, release))
-        while len(self._held) > MAX_HELD:
+        while len(self._held) > self._most_held:
             self._take_answers(wait=True)
 
     def _use_shared(

@@ -6,36 +6,61 @@ that what was inflated there is written to a file without having been copied.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import weakref
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-__all__ = ["RING", "Release", "SharedMemory"]
+__all__ = ["MAX_HELD", "RING", "Other", "Release", "SharedMemory", "SlabHash"]
 
 RING = 8 << 20
 """Bytes in the ring: enough that neither process waits for the other's odd slow call."""
+MAX_HELD = 2
+"""Slabs that the reader has done with and the other process may not, where the stream needs others to go on."""
 
 Release: TypeAlias = Callable[[], None]
+
+
+class Other(Protocol):
+    """The process that also sees the memory."""
+
+    def hold(self, release: Release, /) -> None:
+        """Call ``release`` as soon as it needs nothing more of what it was told so far."""
+
+    def hash(self, number: int, algorithm: str, offset: int, length: int, /) -> None:
+        """Let it take so many bytes at ``offset`` of all the memory into the digest ``number``."""
+
+    def digest(self, number: int, /) -> str:
+        """That digest, once all before is done."""
 
 
 class SharedMemory:
     """The ring and ``room`` bytes for slabs; raises OSError when there is no such memory.
 
     It keeps the slabs of one stream (:class:`wclayer.oci.workers.SlabKeeper`): ``slabs`` is their memory, and
-    ``place()`` tells where in all the memory the one lies that the reader has. ``hold`` is told when the reader goes on
-    to the next one: it calls what it is given as soon as nobody needs the slab.
+    ``place()`` tells where in all the memory the one lies that the reader has. Up to ``most_held`` of them are kept for
+    the other process once there is one (:meth:`attach`). With ``hashes`` that one hashes what lies in them, too.
     """
 
-    def __init__(self, room: int = 0) -> None:
+    def __init__(self, room: int = 0, *, most_held: int = MAX_HELD, hashes: bool = False) -> None:
+        self.most_held = most_held
+        self.hashes = hashes
         self.descriptor = os.memfd_create("wclayer-data")
         self._finalizer = weakref.finalize(self, os.close, self.descriptor)
         os.ftruncate(self.descriptor, RING + room)
         self.all = memoryview(mmap.mmap(self.descriptor, RING + room))
         self.slabs = self.all[RING:]
-        self.hold: Callable[[Release], None] = _at_once
+        self._other: Other | None = None
+        self._is_alone = True
+        self._digests = 0
         self._offset = RING
+
+    def attach(self, other: Other) -> None:
+        """Another process sees the memory from now on."""
+        self._other = other
+        self._is_alone = False
 
     def begin(self, offset: int) -> None:
         """The reader has the slab at ``offset`` of ``slabs``."""
@@ -43,20 +68,63 @@ class SharedMemory:
 
     def done(self, release: Release) -> None:
         """The reader goes on; ``release`` gives the slab back."""
-        self.hold(release)
+        if self._other is None:
+            release()
+        else:
+            self._other.hold(release)
+
+    def new_hash(self, algorithm: str) -> SlabHash:
+        """A digest of bytes in the slabs; whether there is another process must be known before the first of them."""
+        self._digests += 1
+        return SlabHash(self, self._digests, algorithm)
 
     def place(self) -> int:
         """Where the slab of the reader lies."""
         return self._offset
 
+    def other(self) -> Other | None:
+        """Who hashes: the other process, None if there was none. Raises ValueError if it is gone."""
+        if self._other is None and not self._is_alone:
+            raise ValueError("whoever hashed the layer is gone")
+        return self._other
+
     def forget(self) -> None:
         """Whoever was told of the slabs is gone."""
-        self.hold = _at_once
+        self._other = None
 
     def close(self) -> None:
         """Let go of the descriptor; the memory goes with whoever still looks at it. Harmless when called twice."""
         self._finalizer()
 
 
-def _at_once(release: Release) -> None:
-    release()
+class SlabHash:
+    """A digest of bytes in the slabs (:class:`wclayer.oci.workers.SlabHash`): of the other process, if there is one."""
+
+    def __init__(self, memory: SharedMemory, number: int, algorithm: str) -> None:
+        self._memory = memory
+        self._number = number
+        self._algorithm = algorithm
+        self._own: hashlib._Hash | None = None
+        self._has_begun = False
+        self._known: str | None = None
+
+    def update(self, offset: int, length: int) -> None:
+        """Take so many bytes from ``offset`` of the slabs."""
+        other = self._memory.other()
+        self._has_begun = True
+        if other is not None:
+            other.hash(self._number, self._algorithm, RING + offset, length)
+            return
+        if self._own is None:
+            self._own = hashlib.new(self._algorithm)
+        self._own.update(self._memory.slabs[offset : offset + length])
+
+    def hexdigest(self) -> str:
+        """The hash of all that was taken; nothing more may be taken then. Raises what went wrong with it."""
+        if self._known is None:
+            other = self._memory.other() if self._has_begun else None
+            if other is not None:
+                self._known = other.digest(self._number)
+            else:
+                self._known = (self._own or hashlib.new(self._algorithm)).hexdigest()
+        return self._known

@@ -13,10 +13,14 @@ message on the socket is a 32-bit length and that many bytes of :mod:`marshal`. 
 * ``(LINK, parent, leaf, source_parent, source_leaf, size, ranges, path)`` makes another name of a file that is there,
   or a copy where the file system has no such links; unless ``size`` is None the file must have that many bytes;
 * ``(SEAL, path, last_write_time, mode)`` sets time and mode of a folder to which nothing will be added; None leaves the
-  mode.
+  mode;
+* ``(HASH, number, algorithm, offset, length)`` takes bytes of the memory into the digest ``number``, which begins with
+  the first of them; it may stand before a piece;
+* ``(DIGEST, number)`` asks for that digest.
 
 The other way it answers each list, in order, once all of it is done: ``(results, renamed, error)``. There is one result
-for each job but the pieces, the CRC-32 of the stored bytes where there are any. ``renamed`` holds the place in results
+for each job but pieces and hashing: the CRC-32 of the stored bytes where there are any, or the digest in hexadecimal.
+``renamed`` holds the place in results
 and the other name of what could not have its own. An ``error`` is the last thing that is said.
 """
 
@@ -27,8 +31,10 @@ from struct import Struct
 from typing import Any, TypeAlias
 
 __all__ = [
+    "DIGEST",
     "FILE",
     "FOLDER",
+    "HASH",
     "LENGTH",
     "LINK",
     "MAX_MESSAGE",
@@ -38,10 +44,11 @@ __all__ = [
     "Answer",
     "Failure",
     "Job",
+    "Result",
     "encode",
 ]
 
-FOLDER, FILE, OPEN, PIECE, LINK, SEAL = range(6)
+FOLDER, FILE, OPEN, PIECE, LINK, SEAL, HASH, DIGEST = range(8)
 
 LENGTH = Struct("<I")
 MAX_MESSAGE = 64 << 20
@@ -49,7 +56,8 @@ MAX_MESSAGE = 64 << 20
 Job: TypeAlias = tuple[Any, ...]
 Failure: TypeAlias = tuple[str, str, str | None, str | None, str | None]
 """The name of an exception class, and its message, layer, path and hint."""
-Answer: TypeAlias = tuple[list[int | None], list[tuple[int, bytes]], Failure | None]
+Result: TypeAlias = int | str | None
+Answer: TypeAlias = tuple[list[Result], list[tuple[int, bytes]], Failure | None]
 
 
 def encode(message: list[Job] | Answer) -> bytes:

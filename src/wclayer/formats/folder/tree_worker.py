@@ -7,6 +7,7 @@ same door as everybody. It ends when the other side goes away, in whatever way, 
 from __future__ import annotations
 
 import gc
+import hashlib
 import marshal
 import mmap
 import os
@@ -24,7 +25,19 @@ from wclayer.formats.folder.content import (
     write_stream,
 )
 from wclayer.formats.folder.door import Door, NameRefusedError, joined, seal_folder, store_error
-from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, MAX_MESSAGE, OPEN, Job, encode
+from wclayer.formats.folder.tree_jobs import (
+    DIGEST,
+    FILE,
+    FOLDER,
+    HASH,
+    LENGTH,
+    LINK,
+    MAX_MESSAGE,
+    OPEN,
+    Job,
+    Result,
+    encode,
+)
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import decode_wtf8
 from wclayer.writing import BITE, write_whole
@@ -48,7 +61,8 @@ class TreeWorker:
         self._door = Door(root, where=where)
         self._door.folder_mode = folder_mode
         self._where = where
-        self._results: list[int | None] = []
+        self._results: list[Result] = []
+        self._hashes: dict[int, hashlib._Hash] = {}
         self._renamed: list[tuple[int, bytes]] = []
         self._elsewhere: dict[bytes, bytes] = {}  # what has another name than it was given
         self._jobs = self._received()
@@ -72,7 +86,11 @@ class TreeWorker:
             (length,) = LENGTH.unpack(head)
             if length > MAX_MESSAGE or len(data := read(length)) != length:
                 return
-            yield from marshal.loads(data)  # noqa: S302 - from the process that started this one
+            for job in marshal.loads(data):  # noqa: S302 - from the process that started this one
+                if job[0] == HASH:
+                    self._hash(job)
+                else:
+                    yield job
             done = len(self._results)
             told = [entry for entry in self._renamed if entry[0] < done]
             self._connection.sendall(encode((self._results, told, None)))
@@ -80,7 +98,14 @@ class TreeWorker:
             # A file whose data is still coming will be the first among the next results.
             self._renamed = [(0, other) for place, other in self._renamed if place >= done]
 
-    def _done(self, job: Job) -> int | None:
+    def _hash(self, job: Job) -> None:
+        _, number, algorithm, offset, length = job
+        state = self._hashes.get(number)
+        if state is None:
+            state = self._hashes[number] = hashlib.new(algorithm)
+        state.update(self._memory[offset : offset + length])
+
+    def _done(self, job: Job) -> Result:
         kind = job[0]
         if kind in (FILE, OPEN):
             return self._make_file(job)
@@ -88,6 +113,8 @@ class TreeWorker:
             self._make_folder(job[1], job[2])
         elif kind == LINK:
             self._link(job)
+        elif kind == DIGEST:
+            return self._hashes.pop(job[1]).hexdigest()
         else:
             _, path, last_write_time, mode = job
             seal_folder(self._door, self._there(path), host_times(last_write_time), mode)
