@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import gzip
+import hashlib
 import io
 import os
 import random
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,14 +21,24 @@ from hypothesis import strategies as st
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerFolder, verify_folder
 from wclayer.formats.folder.remote_tree import can_work_remotely
+from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.image import importing
 from wclayer.image.importing import Pour, slab_memory
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Stream
-from wclayer.oci import open_layer
+from wclayer.oci import Digest, open_layer
+from wclayer.oci.engines import zstd
 from wclayer.oci.workers import SLAB_SIZE
 
 pytestmark = pytest.mark.skipif(not can_work_remotely(), reason="a second process is used on Linux only")
+
+
+@pytest.fixture(params=[2, 4], ids=["few processors", "many processors"], autouse=True)
+def processors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """With few the second process also hashes; with more, threads of this one do."""
+    count: int = request.param
+    monkeypatch.setattr(importing, "usable_processors", lambda: count)
+    return count
 
 
 def file(path: str, data: bytes, ranges: tuple[tuple[int, int], ...] | None = None, size: int | None = None) -> Entry:
@@ -43,10 +55,12 @@ def blob(items: list[LayerItem]) -> bytes:
     return gzip.compress(pieces.getvalue(), 1)
 
 
-def poured(place: Path, data: bytes, *, shared: bool) -> str:
+def poured(
+    place: Path, data: bytes, *, shared: bool, digest: Digest | None = None, diff_id: Digest | None = None
+) -> str:
     """Pour the layer into ``place``; returns the error, or nothing."""
     memory = slab_memory(None) if shared else None
-    stream = open_layer(io.BytesIO(data), keeper=memory)
+    stream = open_layer(io.BytesIO(data), descriptor_digest=digest, diff_id=diff_id, keeper=memory)
     try:
         with Pour(stream, place, memory=memory) as pour:
             pour.run()
@@ -135,6 +149,63 @@ def test_errors_are_the_same_and_leave_nothing(tmp_path: Path, what: str) -> Non
     assert os.listdir(tmp_path) == []
 
 
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, 1),
+    "zstd": lambda data: zstd.compress(data, 1),
+    "none": bytes,
+}
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+@pytest.mark.parametrize("compression", PACKED)
+def test_both_digests_are_verified_whatever_they_are_of(tmp_path: Path, compression: str, algorithm: str) -> None:
+    tar = gzip.decompress(blob([file("Files/a", random.Random(5).randbytes(12 * SLAB_SIZE))]))
+    data = PACKED[compression](tar)
+    promised, diff_id = (Digest(algorithm, hashlib.new(algorithm, content).hexdigest()) for content in (data, tar))
+    wrong = Digest(algorithm, hashlib.new(algorithm, b"other").hexdigest())
+    assert poured(tmp_path / "layer", data, shared=True, digest=promised, diff_id=diff_id) == ""
+    for case in ({"digest": wrong, "diff_id": diff_id}, {"digest": promised, "diff_id": wrong}):
+        error = poured(tmp_path / "bad", data, shared=True, **case)
+        assert error.startswith("DigestMismatchError")
+        assert f"{wrong} was promised" in error
+    assert os.listdir(tmp_path) == ["layer"]
+
+
+def test_without_the_other_process_this_one_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError("too many processes")
+
+    data = blob([file(f"Files/{n}", bytes(500_000)) for n in range(50)])
+    assert poured(tmp_path / "one", data, shared=True) == ""
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert poured(tmp_path / "two", data, shared=True) == ""
+    assert state(tmp_path / "one") == state(tmp_path / "two")
+
+
+def test_an_empty_blob_has_the_digest_of_nothing(tmp_path: Path) -> None:
+    assert poured(tmp_path / "one", b"", shared=False) == ""
+    assert poured(tmp_path / "two", b"", shared=True) == ""
+    assert state(tmp_path / "one") == state(tmp_path / "two")
+
+
+def test_a_digest_is_not_told_when_its_process_is_gone() -> None:
+    class Gone:
+        def hold(self, release: Callable[[], None]) -> None: ...
+        def hash(self, number: int, algorithm: str, offset: int, length: int) -> None: ...
+        def digest(self, number: int) -> str: ...  # type: ignore[empty-body]
+
+    memory = SharedMemory(SLAB_SIZE, hashes=True)
+    known = memory.new_hash("sha256")
+    memory.attach(Gone())
+    known.update(0, 100)
+    memory.forget()
+    with pytest.raises(ValueError, match="gone"):
+        known.update(100, 100)
+    with pytest.raises(ValueError, match="gone"):
+        known.hexdigest()
+    memory.close()
+
+
 def test_a_process_that_dies_ends_the_layer_whatever_slabs_it_had(tmp_path: Path) -> None:
     memory = slab_memory(None)
     items: list[LayerItem] = [file(f"Files/{n}", bytes(500_000)) for n in range(200)]
@@ -172,7 +243,7 @@ def test_a_stream_nobody_reads_on_can_be_closed_while_slabs_are_held(tmp_path: P
 
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_room: int) -> None:
+    def refuse(_room: int, **_options: object) -> None:
         raise OSError("no such memory")
 
     monkeypatch.setattr(importing, "SharedMemory", refuse)

@@ -7,9 +7,10 @@ ISA-L inflates gzip about twice as fast as zlib; where it is missing, zlib gives
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol
 
 from wclayer.errors import FormatError, UnsupportedError, WclayerError
 from wclayer.oci import engines
@@ -23,6 +24,8 @@ HEAD_SIZE = 16
 
 _INPUT = 1 << 19
 """How much compressed input is asked for at once, in bytes: callbacks into Python must be rare."""
+_ZSTD_OUTPUT = 1 << 15
+"""So much the zstd module puts into one piece of memory; more it gathers in several, and copies them together."""
 
 
 class RawReader(Protocol):
@@ -62,12 +65,15 @@ def sniff(head: bytes) -> Compression:
     return "none"
 
 
-def open_decoder(compression: Compression, raw: RawReader) -> Decoder:
-    """A decoder of everything that ``raw`` still holds."""
+def open_decoder(compression: Compression, raw: RawReader, *, is_alone: bool = False) -> Decoder:
+    """A decoder of everything that ``raw`` still holds.
+
+    ``is_alone`` says that no other thread runs Python meanwhile, so that it may give up the interpreter lock often.
+    """
     if compression == "gzip":
         return _Guarded(_isal_gzip(raw) or _ZlibGzip(raw).readinto, "gzip")
     if compression == "zstd":
-        return _Guarded(zstd.ZstdFile(cast(BinaryIO, _ReadAdaptor(raw))).readinto, "zstd")
+        return _Guarded(_Zstd(_ReadAdaptor(raw), _ZSTD_OUTPUT if is_alone else sys.maxsize).readinto, "zstd")
     return raw
 
 
@@ -110,7 +116,7 @@ if engines.isal is not None:
 
 
 class _ReadAdaptor:
-    """As much of a file as the libraries look for; ``read`` gives more than the 128 KiB the zstd module asks for.
+    """As much of a file as the libraries look for.
 
     What has pieces of a good size at hand may have a method ``take`` that gives one; otherwise they are gathered here.
     A piece is read no more when the next is asked for: a decoder keeps a copy of what it has no use for yet.
@@ -136,6 +142,34 @@ class _ReadAdaptor:
 
     def seekable(self) -> bool:
         return False
+
+
+class _Zstd:
+    """All frames of a zstd blob. A call of the library gives ``most`` bytes, or as many as are wanted."""
+
+    def __init__(self, raw: _ReadAdaptor, most: int) -> None:
+        self._read = raw.read
+        self._most = most
+        self._frame = zstd.ZstdDecompressor()
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        filled, size, frame = 0, len(buffer), self._frame
+        while filled < size:
+            data: bytes | memoryview = b""
+            if frame.eof:
+                data = frame.unused_data or self._read()
+                if not data:
+                    break
+                frame = self._frame = zstd.ZstdDecompressor()
+            elif frame.needs_input:
+                data = self._read()
+                if not data:
+                    raise EOFError
+            output = frame.decompress(data, min(size - filled, self._most))
+            end = filled + len(output)
+            buffer[filled:end] = output
+            filled = end
+        return filled
 
 
 class _ZlibGzip:

@@ -262,7 +262,7 @@ def _inline(
     blob: CountingSource, compression: Compression, diff_hash: Hash | None, limits: Limits, outcome: Outcome
 ) -> Generator[memoryview]:
     """Everything in the caller's thread, one slab."""
-    decoder = open_decoder(compression, blob)
+    decoder = open_decoder(compression, blob, is_alone=True)
     slab = memoryview(bytearray(SLAB_SIZE))
     while count := fill(decoder, slab):
         outcome.size += count

@@ -37,7 +37,7 @@ def shared_slabs(
     """
     slabs = _Slabs(keeper)
     raw: RawReader = blob if blob_hash is None else _HandedOn(blob, slabs, blob_hash)
-    decoder = open_decoder(compression, raw)
+    decoder = open_decoder(compression, raw, is_alone=True)
     while True:
         offset, view = slabs.take()
         length = fill(decoder, view)

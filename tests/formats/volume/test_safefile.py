@@ -271,6 +271,7 @@ CLEANED = {
     "\\\\s\\h": "\\\\s\\h",
     "\\\\?\\C:\\a\\.\\b": "\\\\?\\C:\\a\\b",
     "a\\..\\c:": ".\\c:",
+    ".\\::\\..": ".\\.",
     "a\\\\b\\": "a\\b",
     ".\\a": "a",
     "a..b": "a..b",
@@ -287,7 +288,8 @@ def test_paths_are_cleaned_as_go_cleans_them(path: str) -> None:
 def test_cleaning_twice_changes_nothing_more(path: str) -> None:
     cleaned = clean(path)
     assume(cleaned[1:2] != ":")  # whatever is before it: Go takes that for a drive, too, the second time
-    assert clean(cleaned) == cleaned
+    # Go keeps a path relative also for the sake of a name with a colon that it has taken back, once.
+    assert clean(cleaned) in (cleaned, cleaned.removeprefix(".\\"))
 
 
 @given(st.text(max_size=30))

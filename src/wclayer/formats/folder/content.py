@@ -106,7 +106,7 @@ def write_stream(descriptor: int, data: Stream, path: str) -> int:
     write = partial(os.write, descriptor)
     if data.ranges is None:
         for piece in data.source(data.size):
-            write_whole(write, piece)
+            write_whole(write, piece, written)
             checksum = crc32(piece, checksum)
             written += len(piece)
         if written != data.size:

@@ -7,14 +7,13 @@ same door as everybody. It ends when the other side goes away, in whatever way, 
 from __future__ import annotations
 
 import gc
-import hashlib
 import marshal
 import mmap
 import os
 import socket
 from collections.abc import Iterator
 from functools import partial
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from wclayer.errors import WclayerError
 from wclayer.formats.folder.content import (
@@ -41,6 +40,9 @@ from wclayer.formats.folder.tree_jobs import (
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs.names import decode_wtf8
 from wclayer.writing import BITE, write_whole
+
+if TYPE_CHECKING:
+    import hashlib
 
 __all__ = ["TreeWorker", "main"]
 
@@ -102,6 +104,8 @@ class TreeWorker:
         _, number, algorithm, offset, length = job
         state = self._hashes.get(number)
         if state is None:
+            import hashlib  # a tenth of the start of this process, which so begins a little later
+
             state = self._hashes[number] = hashlib.new(algorithm)
         state.update(self._memory[offset : offset + length])
 

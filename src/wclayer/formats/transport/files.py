@@ -13,11 +13,12 @@ from typing import Protocol
 from wclayer.formats.folder.door import store_error
 from wclayer.formats.volume import BackupRestore, OpenNode
 from wclayer.model import Buffer
-from wclayer.writing import write_whole
+from wclayer.writing import BITE, write_whole
 
 __all__ = ["BlobFile", "EntryFile", "RestoredFile"]
 
 _BUFFER = 1 << 16
+"""Bytes that are gathered at most: a whole number of bites, so that what follows begins with one, too."""
 _ATTRIBUTES = struct.Struct("<I")
 
 
@@ -48,13 +49,19 @@ class BlobFile:
 
     def write(self, data: Buffer) -> None:
         """Take a piece. Raises StoreError."""
-        if len(data) >= _BUFFER:
-            self._flush()
-            self._put(memoryview(data))
+        buffer = self._buffer
+        if len(buffer) + len(data) < _BUFFER:
+            buffer += data
             return
-        self._buffer += data
-        if len(self._buffer) >= _BUFFER:
+        rest = memoryview(data)
+        if buffer:
+            missing = -len(buffer) % BITE
+            buffer += rest[:missing]
             self._flush()
+            rest = rest[missing:]
+        whole = len(rest) - len(rest) % BITE
+        self._put(rest[:whole])
+        self._buffer += rest[whole:]
 
     def close(self) -> None:
         """Write the rest and close. Raises StoreError."""
