@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from wclayer.errors import DigestMismatchError
 from wclayer.oci.digests import Hash
-from wclayer.oci.sources import BinarySource, store_error
+from wclayer.oci.sources import BinarySource, file_part, store_error
 
 __all__ = ["CountingSource"]
 
@@ -23,6 +26,8 @@ class CountingSource:
         self._expected = expected_size
         self._head = b""
         self._closed = False
+        self._part = file_part(source)
+        self._ahead = 0
 
     def peek(self, size: int) -> bytes:
         """The first bytes, up to ``size``; to be called before anything is read."""
@@ -51,11 +56,25 @@ class CountingSource:
             raise DigestMismatchError(f"the blob ends after {self.count} of the {self._expected} bytes promised")
         return count
 
+    def read_ahead(self, distance: int) -> None:
+        """Let the system read up to ``distance`` bytes more than what is asked for, where the source is in a file."""
+        if self._part is not None and hasattr(os, "posix_fadvise"):
+            self._ahead = distance
+            self._will_need(self.count, distance)
+
+    def _will_need(self, start: int, size: int) -> None:
+        if self._part is not None:
+            with suppress(OSError):  # it is advice: a file that takes none is read all the same
+                os.posix_fadvise(self._part.descriptor, self._part.offset + start, size, os.POSIX_FADV_WILLNEED)
+
     def _read(self, buffer: memoryview) -> int:
         try:
-            return self._source.readinto(buffer) or 0
+            count = self._source.readinto(buffer) or 0
         except OSError as error:
             raise store_error(error, "cannot read the blob") from error
+        if self._ahead and count:
+            self._will_need(self.count + self._ahead, count)
+        return count
 
     def interrupt(self) -> None:
         """End a read that waits for more, if the source can do that: nobody wants the rest."""

@@ -20,6 +20,8 @@ __all__ = ["shared_slabs"]
 
 _PIECE = 1 << 19
 """How much of the blob is read at once, in bytes."""
+_AHEAD = 1 << 22
+"""How much of it the system reads ahead, since nobody here reads while something else is done."""
 
 
 def shared_slabs(
@@ -36,6 +38,7 @@ def shared_slabs(
     ``blob_hash`` gets the blob as it was read, ``diff_hash`` what was inflated.
     """
     slabs = _Slabs(keeper)
+    blob.read_ahead(_AHEAD)
     raw: RawReader = blob if blob_hash is None else _HandedOn(blob, slabs, blob_hash)
     decoder = open_decoder(compression, raw, is_alone=True)
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import marshal
 import os
 import resource
@@ -28,7 +29,20 @@ from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import Door, NameRefusedError
 from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
 from wclayer.formats.folder.shared_memory import RING
-from wclayer.formats.folder.tree_jobs import FILE, FOLDER, LENGTH, LINK, OPEN, PIECE, SEAL, Answer, Job, encode
+from wclayer.formats.folder.tree_jobs import (
+    DIGEST,
+    FILE,
+    FOLDER,
+    HASH,
+    LENGTH,
+    LINK,
+    OPEN,
+    PIECE,
+    SEAL,
+    Answer,
+    Job,
+    encode,
+)
 from wclayer.formats.folder.tree_worker import TreeWorker, main
 from wclayer.model import Entry, HardLink, LayerItem, Metadata, Stream, Tombstone, copy_layer
 
@@ -368,6 +382,19 @@ def test_a_refused_name_is_told_when_its_data_is_there(tmp_path: Path, worker: W
     results, ((place, leaf),), failure = worker.ask((PIECE, 3, 3))
     assert (results, place, failure) == ([zlib.crc32(b"abcdef")], 0, None)
     assert (tmp_path / leaf.decode()).read_bytes() == b"abcdef"
+
+
+def test_bytes_are_hashed_while_a_file_is_poured_and_digests_are_told_once(tmp_path: Path, worker: Worker) -> None:
+    worker.ring[:9] = b"abcdefghi"
+    begun = worker.ask(
+        (HASH, 1, "sha256", 0, 4), (OPEN, b"", b"f", None, 6, None, "f"), (PIECE, 0, 3), (HASH, 2, "sha512", 6, 3)
+    )
+    assert begun == ([], [], None)
+    results, _, failure = worker.ask((HASH, 1, "sha256", 4, 5), (PIECE, 3, 3), (DIGEST, 1), (DIGEST, 2))
+    sums = [hashlib.sha256(b"abcdefghi").hexdigest(), hashlib.sha512(b"ghi").hexdigest()]
+    assert (results, failure) == ([zlib.crc32(b"abcdef"), *sums], None)
+    assert (tmp_path / "f").read_bytes() == b"abcdef"
+    assert worker.ask((HASH, 1, "sha256", 0, 1), (DIGEST, 1)) == ([hashlib.sha256(b"a").hexdigest()], [], None)
 
 
 @pytest.mark.usefixtures("refusing")
