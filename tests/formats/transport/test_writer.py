@@ -338,6 +338,7 @@ def test_31_deletions_wait_for_the_import_but_not_in_the_utility_vm(layer: Layer
             layer.writer.remove(path)
 
 
+@pytest.mark.replaces_methods
 def test_32_an_entry_that_cannot_begin_leaves_no_file(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> None:
     layer.folder("Files")
     layer.folder("UtilityVM")
