@@ -3,7 +3,8 @@
 Three threads at most, joined by queues that can never block a sender, because what travels in them is a fixed number
 of buffers: one thread reads the source ahead (and hashes the blob), one inflates into slabs, one hashes the slabs (the
 DiffID). The consumer gets each slab as a read-only view and gives it back by asking for the next. All the work is in
-calls of a quarter of a megabyte and more that release the interpreter lock.
+calls of a quarter of a megabyte and more that release the interpreter lock. Where another process sees the slabs and
+hashes what lies in them, the consumer's thread inflates instead (:mod:`wclayer.oci.shared_slabs`).
 
 Nothing is trusted until :meth:`LayerStream.finish` returns: only then size, digest and DiffID are known to be right.
 """
@@ -48,7 +49,8 @@ def open_layer(
     ``descriptor_digest``, ``descriptor_size`` (bytes) and ``diff_id`` are what was promised, where it was; they are
     verified by :meth:`LayerStream.finish`, and a blob longer or shorter than promised is refused as soon as that shows.
     Without ``threads`` everything happens in the caller's thread. ``layer`` names the layer in errors. ``keeper`` has
-    the memory for the slabs, with ``threads`` only. Without ``digests`` only what was promised is hashed.
+    the memory for the slabs, and may hash what lies in them, with ``threads`` only. Without ``digests`` only what was
+    promised is hashed.
 
     Raises UnsupportedError for an unknown compression, StoreError when the source cannot be read.
     """

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-__all__ = ["MAX_HELD", "RING", "Other", "Release", "SharedMemory", "SlabHash"]
+__all__ = ["MAX_HELD", "RING", "FileMaker", "Release", "SharedMemory", "SlabHash"]
 
 RING = 8 << 20
 """Bytes in the ring: enough that neither process waits for the other's odd slow call."""
@@ -23,8 +23,8 @@ MAX_HELD = 2
 Release: TypeAlias = Callable[[], None]
 
 
-class Other(Protocol):
-    """The process that also sees the memory."""
+class FileMaker(Protocol):
+    """The process that makes files of what lies in the memory."""
 
     def hold(self, release: Release, /) -> None:
         """Call ``release`` as soon as it needs nothing more of what it was told so far."""
@@ -52,12 +52,12 @@ class SharedMemory:
         os.ftruncate(self.descriptor, RING + room)
         self.all = memoryview(mmap.mmap(self.descriptor, RING + room))
         self.slabs = self.all[RING:]
-        self._other: Other | None = None
+        self._other: FileMaker | None = None
         self._is_alone = True
         self._digests = 0
         self._offset = RING
 
-    def attach(self, other: Other) -> None:
+    def attach(self, other: FileMaker) -> None:
         """Another process sees the memory from now on."""
         self._other = other
         self._is_alone = False
@@ -82,7 +82,7 @@ class SharedMemory:
         """Where the slab of the reader lies."""
         return self._offset
 
-    def other(self) -> Other | None:
+    def other(self) -> FileMaker | None:
         """Who hashes: the other process, None if there was none. Raises ValueError if it is gone."""
         if self._other is None and not self._is_alone:
             raise ValueError("whoever hashed the layer is gone")

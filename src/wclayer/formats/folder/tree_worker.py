@@ -1,4 +1,4 @@
-"""The process that makes the files of a layer, while another one reads the layer.
+"""The process that makes the files of a layer, and may hash it, while another one reads the layer.
 
 It knows one folder, handed to it open, and does what it is told (:mod:`~wclayer.formats.folder.tree_jobs`) through the
 same door as everybody. It ends when the other side goes away, in whatever way, so it never outlives its work.
