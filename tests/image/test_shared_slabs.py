@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerFolder, verify_folder
-from wclayer.formats.folder.remote_tree import can_work_remotely
+from wclayer.processes import can_start_workers
 from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.image import importing
@@ -30,7 +30,7 @@ from wclayer.oci import Digest, open_layer
 from wclayer.oci.engines import zstd
 from wclayer.oci.workers import SLAB_SIZE
 
-pytestmark = pytest.mark.skipif(not can_work_remotely(), reason="a second process is used on Linux only")
+pytestmark = pytest.mark.skipif(not can_start_workers(), reason="a second process is used on Linux only")
 
 
 @pytest.fixture(params=[2, 4], ids=["few processors", "many processors"], autouse=True)

@@ -124,7 +124,7 @@ def extract_cim_tar(path: Path, output: str, *, strict: bool = False) -> tuple[s
     notices = Notices(strict=strict)
     with open_cim(path) as image:
         cim = image.path
-    with open_output(output) as file, CompressedWriter(file, compression_of(output)) as writer:
+    with open_output(output) as file, CompressedWriter(file, compression_of(output), apart=True) as writer:
         tar = TarLayerWriter(writer.write, policy="faithful", notices=notices)
         copy_layer(for_tar(CimLayerReader(cim, whole=True, processed=True), "faithful", notices), tar)
         tar.commit()

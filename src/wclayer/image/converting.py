@@ -243,7 +243,7 @@ class _Job:
         compression = options.compression or compression_of(destination.text)
         with (
             open_output(destination.text, sync=options.sync) as file,
-            CompressedWriter(file, compression, options.level) as writer,
+            CompressedWriter(file, compression, options.level, apart=True) as writer,
         ):
             if keep:
                 with self._open(source) as image:

@@ -175,7 +175,7 @@ class _Export:
     ) -> ExportedLayer:
         with (
             open_output(self.output, sync=self.sync) as file,
-            CompressedWriter(file, self.compression, self.level) as writer,
+            CompressedWriter(file, self.compression, self.level, apart=True) as writer,
         ):
             try:
                 pour(writer)

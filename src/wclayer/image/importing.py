@@ -8,7 +8,6 @@ from pathlib import Path
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
-from wclayer.formats.folder.remote_tree import can_work_remotely
 from wclayer.formats.folder.shared_memory import MAX_HELD, SharedMemory
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import is_layer_folder, open_all, with_ancestors
@@ -20,6 +19,7 @@ from wclayer.model import Notice, Notices, copy_layer
 from wclayer.oci import Digest, LayerStream, Limits, open_image, open_layer
 from wclayer.oci.digests import digest_of
 from wclayer.oci.workers import SLAB_SIZE, SLABS
+from wclayer.processes import can_start_workers
 
 __all__ = ["ImportedLayer", "Pour", "import_layer", "slab_memory"]
 
@@ -52,7 +52,7 @@ class ImportedLayer:
 
 def slab_memory(size: int | None) -> SharedMemory | None:
     """Memory for the slabs of a blob of ``size`` bytes that another process sees too, where one is worth it."""
-    if not worth_a_process(size) or not can_work_remotely():
+    if not worth_a_process(size) or not can_start_workers():
         return None
     # The better division of the work for two processors; with more, every thread has one.
     hashes = usable_processors() <= _FEW

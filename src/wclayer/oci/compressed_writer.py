@@ -10,7 +10,9 @@ from __future__ import annotations
 import struct
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,8 +22,10 @@ from wclayer.oci import engines
 from wclayer.oci.digests import Digest, Hash, new_hash
 from wclayer.oci.engines import zstd
 from wclayer.oci.mediatypes import Compression
-from wclayer.oci.outflow import Outflow
+from wclayer.oci.outflow import Outflow, Taker
+from wclayer.oci.outflow_process import OutflowProcess
 from wclayer.oci.sources import store_error
+from wclayer.processes import can_start_workers
 from wclayer.writing import write_whole
 
 __all__ = ["BinarySink", "CompressedWriter"]
@@ -51,7 +55,8 @@ class CompressedWriter:
     ``level`` is that of the library: 0 to 3 with ISA-L (2), 0 to 9 with zlib (6), 1 to 22 with zstd (3); UsageError for
     another. ``isal`` False insists on zlib. The digests and sizes are known after :meth:`finish`.
 
-    Hashing, compressing and writing go on in threads meanwhile, so the ``sink`` gets nothing for sure before the end,
+    Hashing, compressing and writing go on in threads meanwhile, or with ``apart`` in another process, where there is
+    nothing to compress and the ``sink`` is an open file. So the ``sink`` gets nothing for sure before the end,
     and an error of it is raised by a later call. Use it as a context manager, or call :meth:`finish` or :meth:`close`
     before the sink is closed.
     """
@@ -64,6 +69,7 @@ class CompressedWriter:
         *,
         algorithm: str = "sha256",
         isal: bool = True,
+        apart: bool = False,
     ) -> None:
         self.compression = compression
         self.uncompressed_size = 0
@@ -71,7 +77,9 @@ class CompressedWriter:
         self._diff_hash = new_hash(algorithm)
         self._blob = _Blob(sink, None if compression == "none" else new_hash(algorithm))
         self._packer = _Packer(_compressor(compression, level, isal=isal), self._blob)
-        self._outflow = Outflow([self._diff_hash.update, self._packer.write])
+        takers: list[Taker] = [self._diff_hash.update, self._packer.write]
+        another = _another_process(sink, algorithm, takers) if apart and compression == "none" else None
+        self._outflow = another or Outflow(takers)
         self._abandoned = weakref.finalize(self, self._outflow.stop)  # one that nobody closed
         self._closed = self._finished = False
 
@@ -119,19 +127,20 @@ class CompressedWriter:
     def blob_size(self) -> int:
         """How many bytes were written to the sink."""
         self._require_end()
-        return self._blob.size
+        return self.uncompressed_size if self._blob.hash is None else self._blob.size
 
     @property
     def blob_digest(self) -> Digest:
         """The digest of what was written to the sink."""
         self._require_end()
-        return Digest(self._algorithm, (self._blob.hash or self._diff_hash).hexdigest())
+        return self.diff_id if self._blob.hash is None else Digest(self._algorithm, self._blob.hash.hexdigest())
 
     @property
     def diff_id(self) -> Digest:
         """The digest of the uncompressed tar."""
         self._require_end()
-        return Digest(self._algorithm, self._diff_hash.hexdigest())
+        computed = self._outflow.digest if isinstance(self._outflow, OutflowProcess) else None
+        return Digest(self._algorithm, computed or self._diff_hash.hexdigest())
 
     def _require_end(self) -> None:
         if not self._finished:
@@ -154,11 +163,26 @@ class _Blob:
         self.size += len(piece)
         try:
             write_whole(self._sink.write, piece)
-        except BrokenPipeError:
-            raise  # no failure of ours: whoever read from the pipe has gone
         except OSError as error:
-            name = getattr(self._sink, "name", None)
-            raise store_error(error, f"cannot write {name if isinstance(name, str | Path) else 'the blob'}") from error
+            raise _refused(self._sink, error) from None
+
+
+def _refused(sink: BinarySink, error: OSError) -> Exception:
+    """What to raise when the ``sink`` did not take something."""
+    if isinstance(error, BrokenPipeError):
+        return error  # no failure of ours: whoever read from the pipe has gone
+    name = getattr(sink, "name", None)
+    return store_error(error, f"cannot write {name if isinstance(name, str | Path) else 'the blob'}")
+
+
+def _another_process(sink: BinarySink, algorithm: str, takers: Sequence[Taker]) -> OutflowProcess | None:
+    """One that hashes and writes, where there can be one."""
+    if not isinstance(sink, FileIO) or not can_start_workers():
+        return None
+    try:
+        return OutflowProcess(sink.fileno(), algorithm, takers, partial(_refused, sink))
+    except OSError:
+        return None
 
 
 class _Packer:

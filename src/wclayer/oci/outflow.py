@@ -7,6 +7,7 @@ compresses and writes it. What fits into one slab needs no threads, and gets non
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
@@ -14,7 +15,7 @@ from typing import TypeAlias
 
 from wclayer.threads import Helper
 
-__all__ = ["SLAB_SIZE", "Outflow", "Taker"]
+__all__ = ["SLAB_SIZE", "Outflow", "SlabWriter", "Taker"]
 
 SLAB_SIZE = 1 << 18
 """Small enough for the cache that a core has to itself: what was just copied is hashed and written from there."""
@@ -26,38 +27,51 @@ Taker: TypeAlias = Callable[[memoryview], object]
 """Gets each slab, valid during the call, in order. What it raises is raised in the caller, sooner or later."""
 
 
-class Outflow:
+class SlabWriter:
+    """What gathers small pieces in slabs. Who inherits says what becomes of a slab that is full."""
+
+    def __init__(self, slab: memoryview) -> None:
+        self._view = slab
+        self._filled = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take ``data``, which may change afterwards. Raises what went wrong meanwhile."""
+        filled, size = self._filled, len(data)
+        if filled + size < SLAB_SIZE:
+            self._view[filled : filled + size] = data
+            self._filled = filled + size
+            return
+        rest = memoryview(data)
+        while rest:
+            part = rest[: SLAB_SIZE - self._filled]
+            self._view[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            rest = rest[len(part) :]
+            if self._filled == SLAB_SIZE:
+                self._view = self._exchanged()
+                self._filled = 0
+
+    @abstractmethod
+    def _exchanged(self) -> memoryview:
+        """Hand over the slab at hand, and get another one."""
+
+
+class Outflow(SlabWriter):
     """Takes pieces through :meth:`write`; :meth:`finish` returns when every taker has had everything.
 
     Holds no reference to whoever writes. One that is not finished has to be stopped.
     """
 
     def __init__(self, takers: Sequence[Taker]) -> None:
-        self._takers = takers
         self._slab = _Slab(memoryview(bytearray(SLAB_SIZE)))
-        self._filled = 0
+        super().__init__(self._slab.view)
+        self._takers = takers
         self._free: SimpleQueue[_Slab] = SimpleQueue()
         self._queues: list[SimpleQueue[_Slab | None]] = []
         self._threads: list[Helper] = []
         self._lock = threading.Lock()
         self._stopping = False
         self._error: BaseException | None = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Take ``data``, which may change afterwards. Raises what a taker raised meanwhile."""
-        filled, size = self._filled, len(data)
-        if filled + size < SLAB_SIZE:
-            self._slab.view[filled : filled + size] = data
-            self._filled = filled + size
-            return
-        rest = memoryview(data)
-        while rest:
-            part = rest[: SLAB_SIZE - self._filled]
-            self._slab.view[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            rest = rest[len(part) :]
-            if self._filled == SLAB_SIZE:
-                self._send()
 
     def finish(self) -> None:
         """Hand over the rest and wait for all takers. Raises what one raised."""
@@ -69,7 +83,7 @@ class Outflow:
             self._raise()
         elif self._filled:
             for take in self._takers:
-                take(self._slab.view[: self._filled])
+                take(self._view[: self._filled])
 
     def stop(self) -> None:
         """Tell the takers to end; returns at once."""
@@ -81,15 +95,14 @@ class Outflow:
         for thread in self._threads:
             thread.join(_PATIENCE)
 
-    def _send(self) -> None:
-        """Hand over the slab, and get another one."""
+    def _exchanged(self) -> memoryview:
         if not self._threads:
             self._start()
         self._hand_over()
         self._raise()
         self._slab = self._free.get()
         self._raise()
-        self._filled = 0
+        return self._slab.view
 
     def _hand_over(self) -> None:
         slab = self._slab

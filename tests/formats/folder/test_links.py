@@ -182,7 +182,7 @@ def test_streams_of_the_target_are_those_of_the_link(tmp_path: Path) -> None:
 def test_where_the_system_cannot_link_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = write(tmp_path / "base", sparse("p", 1 << 20, (4096, b"parent")), file("none", None))
     monkeypatch.setattr(Door, "link", lambda *_arguments, **_options: False)
-    monkeypatch.setattr("wclayer.formats.folder.writer.can_work_remotely", lambda: False)  # it would not be patched
+    monkeypatch.setattr("wclayer.formats.folder.writer.can_start_workers", lambda: False)  # it would not be patched
     items = [file("a", b"1"), HardLink("l", "a"), HardLink("m", "p"), HardLink("n", "none")]
     path = write(tmp_path / "layer", *items, parents=[base])
     assert (path / "l").read_bytes() == b"1"

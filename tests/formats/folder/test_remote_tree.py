@@ -27,7 +27,8 @@ from wclayer.errors import StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, verify_folder
 from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import Door, NameRefusedError
-from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
+from wclayer.formats.folder.remote_tree import RemoteTree
+from wclayer.processes import can_start_workers
 from wclayer.formats.folder.shared_memory import RING
 from wclayer.formats.folder.tree_jobs import (
     DIGEST,
@@ -46,7 +47,7 @@ from wclayer.formats.folder.tree_jobs import (
 from wclayer.formats.folder.tree_worker import TreeWorker, main
 from wclayer.model import Entry, HardLink, LayerItem, Metadata, Stream, Tombstone, copy_layer
 
-pytestmark = pytest.mark.skipif(not can_work_remotely(), reason="a second process is used on Linux only")
+pytestmark = pytest.mark.skipif(not can_start_workers(), reason="a second process is used on Linux only")
 
 PIECES = 600_000  # more than what stands in the ring in one piece
 

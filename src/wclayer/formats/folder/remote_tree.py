@@ -13,8 +13,6 @@ import errno
 import marshal
 import signal
 import socket
-import subprocess
-import sys
 from collections import deque
 from typing import Any
 
@@ -43,8 +41,9 @@ from wclayer.formats.folder.tree_jobs import (
 )
 from wclayer.model import SharedSource, Stream
 from wclayer.ntfs.names import encode_wtf8
+from wclayer.processes import start_worker
 
-__all__ = ["RemoteTree", "can_work_remotely"]
+__all__ = ["RemoteTree"]
 
 _WHOLE = 1 << 19
 """Data of up to this many bytes stands in the ring in one piece."""
@@ -53,15 +52,6 @@ _BATCH_BYTES = 1 << 19
 _MAX_SENT = 32
 _RECEIVE = 1 << 16
 _NO_ROW = [0, None, None]  # of what has none
-_START = (
-    "import os, sys; sys.path[:] = {path!r}; from wclayer.formats.folder.tree_worker import main; main{arguments!r};"
-    " os._exit(0)"  # which is waited for, and has nothing to tidy up
-)
-
-
-def can_work_remotely() -> bool:
-    """Whether this system and this interpreter have what a second process needs."""
-    return sys.platform == "linux" and bool(sys.executable) and not hasattr(sys, "frozen")
 
 
 class RemoteTree(HostTree):
@@ -91,13 +81,7 @@ class RemoteTree(HostTree):
         here, there = socket.socketpair()
         try:
             arguments = (there.fileno(), memory.descriptor, staging.root, where, self.door.folder_mode)
-            self._process = subprocess.Popen(  # noqa: S603 - this interpreter
-                [sys.executable, "-I", "-S", "-c", _START.format(path=sys.path, arguments=arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=arguments[:3],
-                process_group=0,  # an interruption is for this process to handle
-            )
+            self._process = start_worker("wclayer.formats.folder.tree_worker", arguments, arguments[:3])
         except BaseException:
             here.close()
             raise

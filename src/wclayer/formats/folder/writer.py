@@ -23,11 +23,12 @@ from wclayer.formats.folder.headers import HeaderRecordWriter
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.index_builder import IndexBuilder
 from wclayer.formats.folder.links import resolve_links
-from wclayer.formats.folder.remote_tree import RemoteTree, can_work_remotely
+from wclayer.formats.folder.remote_tree import RemoteTree
 from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Transaction
+from wclayer.processes import can_start_workers
 
 __all__ = ["INLINE_LIMIT", "Fact", "LayerFolderWriter"]
 
@@ -256,7 +257,7 @@ class LayerFolderWriter(Transaction):
 def _open_tree(
     staging: Staging, where: str, *, link_host_files: bool, second_process: bool, memory: SharedMemory | None
 ) -> HostTree:
-    if second_process and can_work_remotely():
+    if second_process and can_start_workers():
         try:
             return RemoteTree(staging, where=where, memory=memory)
         except OSError:

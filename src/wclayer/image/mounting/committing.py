@@ -234,7 +234,7 @@ class _Commit:
 
     def _to_tar(self, output: str) -> None:
         compression = self.compression or compression_of(output)
-        with open_output(output) as file, CompressedWriter(file, compression) as writer:
+        with open_output(output) as file, CompressedWriter(file, compression, apart=True) as writer:
             self._pour(writer.write)
         self.result.diff_id = writer.diff_id
 

@@ -124,7 +124,7 @@ def _time(config: ImageConfig | None) -> tuple[str, int]:
 
 
 def _to_tar(output: str, write: Callable[[_Write], None]) -> Digest:
-    with open_output(output) as file, CompressedWriter(file, compression_of(output)) as writer:
+    with open_output(output) as file, CompressedWriter(file, compression_of(output), apart=True) as writer:
         write(writer.write)
     return writer.diff_id
 
