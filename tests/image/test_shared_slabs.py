@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerFolder, verify_folder
-from wclayer.processes import can_start_workers
 from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.image import importing
@@ -29,6 +28,7 @@ from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata,
 from wclayer.oci import Digest, open_layer
 from wclayer.oci.engines import zstd
 from wclayer.oci.workers import SLAB_SIZE
+from wclayer.processes import can_start_workers
 
 pytestmark = pytest.mark.skipif(not can_start_workers(), reason="a second process is used on Linux only")
 

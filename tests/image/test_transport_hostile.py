@@ -139,7 +139,7 @@ def test_41_a_destination_and_a_parent_that_change_while_importing_let_nothing_o
         def missing(*_arguments: object) -> int:
             raise OSError(errno.ENOSYS, "Function not implemented")
 
-        monkeypatch.setattr("wclayer.formats.folder.door._openat2", missing)
+        monkeypatch.setattr("wclayer.formats.folder.door.open_folder_beneath", missing)
     work, outside = tmp_path / "work", tmp_path / "outside"
     work.mkdir()
     outside.mkdir()

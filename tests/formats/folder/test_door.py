@@ -25,7 +25,7 @@ def door(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         def missing(_here: int, _path: bytes) -> int:
             raise OSError(errno.ENOSYS, "no such call")
 
-        monkeypatch.setattr(door_module, "_openat2", missing)
+        monkeypatch.setattr(door_module, "open_folder_beneath", missing)
     (tmp_path / "root").mkdir()
     root = os.open(tmp_path / "root", os.O_RDONLY)
     opened = Door(root, where="here", capacity=8)

@@ -28,7 +28,6 @@ from wclayer.formats.folder import LayerFolder, LayerFolderWriter, verify_folder
 from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import Door, NameRefusedError
 from wclayer.formats.folder.remote_tree import RemoteTree
-from wclayer.processes import can_start_workers
 from wclayer.formats.folder.shared_memory import RING
 from wclayer.formats.folder.tree_jobs import (
     DIGEST,
@@ -46,6 +45,7 @@ from wclayer.formats.folder.tree_jobs import (
 )
 from wclayer.formats.folder.tree_worker import TreeWorker, main
 from wclayer.model import Entry, HardLink, LayerItem, Metadata, Stream, Tombstone, copy_layer
+from wclayer.processes import can_start_workers
 
 pytestmark = pytest.mark.skipif(not can_start_workers(), reason="a second process is used on Linux only")
 

@@ -7,26 +7,17 @@ from __future__ import annotations
 
 import errno
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 from wclayer.errors import FormatError, IntegrityError
+from wclayer.formats.folder.checksums import crc32
 from wclayer.formats.folder.door import Door, joined, readable, store_error
 from wclayer.items import Ranges
 from wclayer.model import Stream
 from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import encode_wtf8, fold
 from wclayer.writing import BITE, write_whole
-
-if TYPE_CHECKING:
-    crc32: Callable[..., int] = zlib.crc32
-else:
-    try:
-        from isal.isal_zlib import crc32
-    except ImportError:  # no wheel for this machine
-        crc32 = zlib.crc32
 
 __all__ = [
     "HEADER_RECORD",

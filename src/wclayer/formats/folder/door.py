@@ -10,15 +10,14 @@ All names are bytes. Not for use by several threads at once.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
 import sys
 from collections import OrderedDict
-from functools import cache
 
 from wclayer.errors import IntegrityError, StoreError, UnsupportedError
+from wclayer.formats.folder.openat2 import DIRECTORY_FLAGS, open_folder_beneath
 
 if sys.platform != "win32":
     import fcntl
@@ -38,14 +37,11 @@ __all__ = [
     "store_error",
 ]
 
-DIRECTORY_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_FOLLOW | getattr(os, "O_CLOEXEC", 0)
 READ_FLAGS = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _FICLONE = 0x40049409  # linux/fs.h
-_SYS_OPENAT2 = 437  # the same number on every architecture since Linux 5.6
-_RESOLVE = 0x08 | 0x04 | 0x02  # BENEATH, NO_SYMLINKS, NO_MAGICLINKS (linux/openat2.h)
 _LONGEST_PATH = 4000  # a single call takes less than PATH_MAX, 4096 bytes
 
 
@@ -55,10 +51,6 @@ class NameTakenError(StoreError):
 
 class NameRefusedError(StoreError):
     """The file system cannot hold such a name: too long, or not in its encoding."""
-
-
-class _OpenHow(ctypes.Structure):
-    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 class Door:
@@ -263,7 +255,7 @@ class Door:
     def _reach_at(self, here: int, path: bytes) -> int:
         if self._has_openat2:
             try:
-                return _openat2(here, path)
+                return open_folder_beneath(here, path)
             except OSError as error:
                 # No such call, or one that a sandbox forbids; a folder that may not be entered says EACCES.
                 if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EAGAIN):
@@ -348,20 +340,3 @@ def _cut(path: bytes, limit: int) -> tuple[bytes, bytes]:
     if cut <= 0:
         raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
     return path[:cut], path[cut + 1 :]
-
-
-def _openat2(here: int, path: bytes) -> int:
-    how = _OpenHow(DIRECTORY_FLAGS, 0, _RESOLVE)
-    for _attempt in range(16):  # EAGAIN: something was renamed while the kernel walked
-        descriptor: int = _libc().syscall(_SYS_OPENAT2, here, path, ctypes.byref(how), ctypes.sizeof(how))
-        if descriptor >= 0:
-            return descriptor
-        number = ctypes.get_errno()
-        if number not in (errno.EAGAIN, errno.EINTR):
-            break
-    raise OSError(number, os.strerror(number))
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
