@@ -42,6 +42,7 @@ CREATE_FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | NO_FOLLOW | getattr(os, "O
 READ_FLAGS = os.O_RDONLY | NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 _FICLONE = 0x40049409  # linux/fs.h
+_NO_NAMES = frozenset((b"", b".", b".."))
 _LONGEST_PATH = 4000  # a single call takes less than PATH_MAX, 4096 bytes
 
 
@@ -323,7 +324,7 @@ def readable(path: bytes) -> str:
 
 
 def _checked(leaf: bytes) -> bytes:
-    if leaf in (b"", b".", b"..") or b"/" in leaf or b"\0" in leaf:
+    if leaf in _NO_NAMES or 0x2F in leaf or 0 in leaf:
         raise OSError(errno.EINVAL, "not a plain file name")
     return leaf
 

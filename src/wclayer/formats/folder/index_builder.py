@@ -14,10 +14,10 @@ from wclayer.errors import LimitError, UnsafeEntryError
 from wclayer.formats.folder.door import NameTakenError
 from wclayer.formats.folder.index_rows import IndexRows
 from wclayer.formats.folder.schema import (
-    ENTRY_COLUMNS,
     FILE,
     FOLDER,
     LINK,
+    ROW_COLUMNS,
     STREAM_COLUMNS,
     SYNTHESISED,
     TOMBSTONE,
@@ -53,7 +53,7 @@ _LONG = 16000  # characters
 _RECENT = 4096
 _RECENT_CHARACTERS = 1 << 20
 
-_ENTRY_PLACES = ENTRY_COLUMNS.split(", ").index("crc32"), ENTRY_COLUMNS.split(", ").index("host")
+_ENTRY_PLACES = ROW_COLUMNS.split(", ").index("crc32"), ROW_COLUMNS.split(", ").index("host")
 _STREAM_PLACES = STREAM_COLUMNS.split(", ").index("crc32"), STREAM_COLUMNS.split(", ").index("host")
 
 
@@ -263,12 +263,12 @@ class IndexBuilder(IndexRows):
         descriptor = metadata.security_descriptor
         if descriptor is not None:
             security = self._security.get(descriptor) or self._interned(descriptor)
-        extended = reparse = None
+        extended = reparse = ranges = None
         if metadata.extended_attributes or metadata.reparse is not None:
             extended = encode_eas(metadata.extended_attributes) or None
             reparse = metadata.reparse
             self._pending_bytes += len(extended or b"") + len(reparse or b"")
-        row = [
+        row: list[Any] = [
             number,
             ordinal,
             parent,
@@ -281,13 +281,15 @@ class IndexBuilder(IndexRows):
             metadata.last_write_time,
             metadata.change_time,
             security,
-            extended,
-            reparse,
             None if data is None else data.size,
-            None if data is None or data.ranges is None else encode_ranges(data.ranges, data.size),
             crc,
         ]
-        if target is not None or host is not None or file_id is not None:
+        is_other = target is not None or host is not None or file_id is not None
+        if data is not None and data.ranges is not None:
+            ranges = encode_ranges(data.ranges, data.size)
+        if is_other or extended is not None or reparse is not None or ranges is not None:
+            row += (extended, reparse, ranges)
+        if is_other:
             row += (target, target_entry, None, None if host is None else host.decode(), file_id)
         self._collect(row)
         return row

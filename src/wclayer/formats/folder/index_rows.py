@@ -13,10 +13,11 @@ from typing import Any
 
 from wclayer._version import __version__
 from wclayer.formats.folder.schema import (
-    ENTRY_COLUMNS,
     INDEXES,
     LINK,
     ORDINARY_COLUMNS,
+    PLAIN_COLUMNS,
+    ROW_COLUMNS,
     STREAM_COLUMNS,
     SYNTHESISED,
     TABLES,
@@ -37,8 +38,10 @@ def _insert(table: str, columns: str) -> str:
     return f"INSERT INTO {table}({columns}) VALUES({', '.join('?' * (columns.count(',') + 1))})"
 
 
-_INSERT_ENTRY = _insert("entry", ENTRY_COLUMNS)
-_INSERT_ORDINARY = _insert("entry", ORDINARY_COLUMNS)
+# The module asks each None first whether it would rather be something else, and that takes longer than to put a number
+# in its place. So what is None in nearly all rows is left out of them.
+_INSERT_SHORT = {columns.count(",") + 1: _insert("entry", columns) for columns in (PLAIN_COLUMNS, ORDINARY_COLUMNS)}
+_INSERT_ENTRY = _insert("entry", ROW_COLUMNS)
 _INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
 _DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
 _DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
@@ -46,8 +49,7 @@ _COMPLETE_LINKS = (
     "UPDATE entry SET (size, crc32) = (SELECT size, crc32 FROM entry AS target WHERE target.id = entry.target_entry)"
     " WHERE kind = ? AND target_entry IS NOT NULL"
 )
-_ORDINARY = ORDINARY_COLUMNS.count(",") + 1
-_ALL = ENTRY_COLUMNS.count(",") + 1
+_ALL = ROW_COLUMNS.count(",") + 1
 
 
 class IndexRows:
@@ -118,11 +120,10 @@ class IndexRows:
         """Put the rows collected so far into the database, up to the first that is not complete."""
         first = self.first_incomplete()
         rows = _complete(self._rows, first)
-        ordinary = [row for row in rows if len(row) == _ORDINARY]
-        self._insert(ordinary, _INSERT_ORDINARY, _DELETE_ENTRY)
-        if len(ordinary) < len(rows):
-            others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) != _ORDINARY]
-            self._insert(others, _INSERT_ENTRY, _DELETE_ENTRY)
+        for count, statement in _INSERT_SHORT.items():
+            self._insert([row for row in rows if len(row) == count], statement, _DELETE_ENTRY)
+        others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) not in _INSERT_SHORT]
+        self._insert(others, _INSERT_ENTRY, _DELETE_ENTRY)
         self._insert(_complete(self._stream_rows, first), _INSERT_STREAM, _DELETE_STREAM)
         self._full = len(self._rows) + _BATCH_ROWS
         self._pending_bytes = 0

@@ -19,7 +19,7 @@ def clean(path: bytes) -> bytes:
 
 def is_clean(path: bytes) -> bool:
     """Whether it is seen at once that :func:`clean` leaves ``path`` as it is; nearly all are such."""
-    return b"//" not in path and b"/." not in path and path[:1] not in (b"", b"/", b".") and path[-1:] != b"/"
+    return path.find(b"//") < 0 and path.find(b"/.") < 0 and path[:1] not in (b"", b"/", b".") and path[-1:] != b"/"
 
 
 def join(*parts: bytes) -> bytes:

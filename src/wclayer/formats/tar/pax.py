@@ -43,7 +43,7 @@ _MAX_PREFIX = 256
 
 def parse_records(data: bytes) -> dict[bytes, bytes]:
     """The records of one extended header, the last one of a key winning. Raises FormatError (``tar-header``)."""
-    if not data or data[-1] != 0x0A or b"\0" in data:
+    if not data or data[-1] != 0x0A or 0 in data:
         return dict(record_pairs(data))
     records: dict[bytes, bytes] = {}
     known = _known_prefixes
@@ -86,7 +86,7 @@ def record_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not equals or not key:
             raise FormatError("a PAX record has no key", kind="tar-header")
-        if b"\0" in (value if key in _NO_NUL else key):
+        if 0 in (value if key in _NO_NUL else key):
             raise FormatError(f"the PAX record {key[:40]!r} holds a NUL", kind="tar-header")
         pairs.append((key, value))
         position = end
@@ -95,7 +95,7 @@ def record_pairs(data: bytes) -> list[tuple[bytes, bytes]]:
 
 def format_record(key: bytes, value: bytes) -> bytes:
     """One record. Raises FormatError (``pax-record``) for a key or value that no reader would take."""
-    if not key or b"=" in key or b"\0" in key or (key in _NO_NUL and b"\0" in value):
+    if not key or 0x3D in key or 0 in key or (key in _NO_NUL and 0 in value):
         raise FormatError(f"{key!r} cannot be the key of a PAX record", kind="pax-record")
     size = len(key) + len(value) + 3
     length = size + len(str(size))

@@ -308,7 +308,7 @@ def _extended(name: bytes, records: Records) -> bytes:
 
 
 def _is_ascii(text: bytes) -> bool:
-    return text.isascii() and b"\0" not in text
+    return text.isascii() and 0 not in text
 
 
 def _ascii(text: bytes) -> bytes:

@@ -44,6 +44,14 @@ _LOOKUP = (
     f"SELECT path, node, {_COLUMNS} FROM names LEFT JOIN nodes USING (node)"  # noqa: S608 - our names
     " LEFT JOIN descriptors USING (descriptor)"
 )
+# The sqlite3 module asks each None and all bytes, but no bytearray, first whether they would rather be something else,
+# which takes longer than to put a number in its place. So what most rows do not have is left out of theirs.
+_INSERT = {
+    8: "INSERT OR REPLACE INTO nodes(node, attributes, creation, access, write, change, descriptor, streams)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    11: "INSERT OR REPLACE INTO nodes(node, attributes, creation, access, write, change, descriptor, streams,"
+    " attribute_list, reparse, ranges) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+}
 _FEW, _SOME = 8, 32  # a place that is not filled costs time, a statement of its own for each number even more
 _FIND = {most: f"{_LOOKUP} WHERE path IN ({', '.join('?' * most)})" for most in (_FEW, _SOME)}
 _FIND_ONE = f"{_LOOKUP} WHERE path = ?"
@@ -146,7 +154,7 @@ class Manifest:
             some = unknown[start : start + _SOME]
             names.update(dict.fromkeys(some))
             most = _FEW if len(some) <= _FEW else _SOME
-            for row in self._all(_FIND[most], *some, *[None] * (most - len(some))):
+            for row in self._all(_FIND[most], *map(bytearray, some), *[0] * (most - len(some))):
                 self._found(row)
 
     def put(self, path: bytes, record: Record) -> Record:
@@ -305,10 +313,11 @@ class Manifest:
             return
         rows = [self._row(nodes[node]) for node in sorted(dirty)]
         try:
-            self._database.executemany("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            for count, statement in _INSERT.items():
+                self._database.executemany(statement, [row for row in rows if len(row) == count])
             self._database.executemany(
                 "INSERT OR REPLACE INTO names VALUES (?, ?)",
-                [(path, node) for path, node in names.items() if node is not None],
+                [(bytearray(path), node) for path, node in names.items() if node is not None],
             )
         except _FAILURES as error:
             raise self._failed(error) from error
@@ -339,7 +348,7 @@ class Manifest:
             descriptor = self._descriptors.get(content)
             if descriptor is None:
                 descriptor = self._descriptor(content)
-        return (
+        row = (
             record.node,
             record.attributes,
             record.creation_time,
@@ -347,11 +356,12 @@ class Manifest:
             record.last_write_time,
             record.change_time,
             descriptor,
-            record.extended_attributes,
-            record.reparse,
-            _packed(record.ranges),
             int(record.streams),
         )
+        extended, reparse, ranges = record.extended_attributes, record.reparse, record.ranges
+        if extended is None and reparse is None and ranges is None:
+            return row
+        return (*row, extended, reparse, _packed(ranges))
 
     def _descriptor(self, content: bytes) -> int:
         row = self._one("SELECT descriptor FROM descriptors WHERE content = ?", content)
