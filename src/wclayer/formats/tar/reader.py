@@ -60,6 +60,7 @@ _EPOCH = filetime.UNIX_EPOCH_TICKS
 _MAX_DESCRIPTORS, _MAX_DESCRIPTOR = 1 << 12, 1 << 12
 _MAX_EA_NAME, _MAX_EA_VALUE = 0xFF, 0xFFFF
 _SHORT_PATH = 16000
+_MOST_FOLDERS, _SHORT_FOLDER = 1 << 12, 1 << 9  # a few megabytes at most
 
 # A component that passes the gate as it is and deserves no notice, as nearly all do.
 _IS_ORDINARY = re.compile(
@@ -91,7 +92,7 @@ class TarLayerReader:
         self.faithful = policy == "faithful"
         self.size = 0
         self._descriptors: dict[bytes, bytes] = {}
-        self._folder: str | None = None  # never "", for "/a" is in that folder too
+        self._folders: set[str] = set()  # that passed the gate; never "", for "/a" is in that folder too
         self._owner = ""
 
     def __iter__(self) -> Iterator[LayerItem]:
@@ -113,15 +114,16 @@ class TarLayerReader:
             text = member.name.decode()
         except UnicodeDecodeError:
             text = self._text(member.name, member)
-        folder, _, base = text.rpartition("/")
         kind = member.type
-        if folder == self._folder and kind != _GLOBAL and _IS_ORDINARY(base) and len(text) < _SHORT_PATH:
+        if text[-1:] == "/":
+            text = text.rstrip("/")
+        folder, _, base = text.rpartition("/")
+        if folder in self._folders and kind != _GLOBAL and _IS_ORDINARY(base) and len(text) < _SHORT_PATH:
             # A folder that passed the gate needs no second look: entries come folder by folder.
             path = text
+            if kind == _FOLDER:
+                self._remember(path)
         else:
-            if not base:
-                text = text.rstrip("/")
-                folder, _, base = text.rpartition("/")
             if base.startswith(".wh."):
                 return self._tombstone(member, folder, text[: -len(base)], base[4:])
             if kind == _GLOBAL:
@@ -136,21 +138,30 @@ class TarLayerReader:
             if not path:
                 self._root(member)
                 return None
-            self._look_at_name(path)
+            self._look_at_name(path, kind)
         if kind == _LINK:
             return self._hard_link(member, path)
         self._owner = path
         return self._entry(member, path)
 
-    def _look_at_name(self, path: str) -> None:
+    def _look_at_name(self, path: str, kind: int) -> None:
         folder, _, base = path.rpartition("/")
         reason = path_notice(path)
         if reason:
             self.notices.add("name-not-win32", path, reason)
         if base.startswith(".wh."):
             self.notices.add("name-like-whiteout", path, "a file whose name says whiteout; no tar spells it otherwise")
-        if folder and path_notice(folder) is None:
-            self._folder = folder
+        if reason is None and kind == _FOLDER:
+            self._remember(path)
+        if folder and (reason is None or path_notice(folder) is None):
+            self._remember(folder)
+
+    def _remember(self, folder: str) -> None:
+        """Note that nothing is wrong or odd with the name of ``folder``."""
+        if len(folder) < _SHORT_FOLDER:
+            if len(self._folders) >= _MOST_FOLDERS:
+                self._folders.clear()
+            self._folders.add(folder)
 
     def _text(self, name: bytes, member: Member) -> str:
         text = decode_wtf8(name)
