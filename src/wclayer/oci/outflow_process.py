@@ -26,7 +26,7 @@ _SLABS = 64
 _WORTH = 32
 """So many slabs are filled before the process is started: in less than its start all of them are written here."""
 _RECEIVE = 1 << 12
-_PATIENCE = 1.0
+_PATIENCE = 10.0
 """How many seconds to wait for a process that was killed: it may be in a call that nothing ends."""
 
 
@@ -93,9 +93,10 @@ class OutflowProcess(SlabWriter):
         if connection is not None:
             connection.close()
         process, self._process = self._process, None
-        if process is not None:
-            if self.digest is None:
-                process.kill()  # it may be at a pipe from which nobody reads
+        if process is not None and self.digest is not None:
+            process.wait()  # it has said all that it had to say
+        elif process is not None:
+            process.kill()  # it may be at a pipe from which nobody reads
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_PATIENCE)
 
