@@ -83,7 +83,7 @@ def _export_one(layer: Volume, transport: Volume, status: Status) -> None:
             layer.notices.add("link-copied", path, f"the file system cannot link it to {first}; it was copied")
     node = transport.create(name)
     basic = status.basic
-    node.set_basic(basic._replace(attributes=0))
+    node.set_times(basic)
     file: EntryFile
     if is_below(path, HIVES):
         file, security = RestoredFile(node, security=False), False

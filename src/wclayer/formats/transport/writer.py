@@ -191,7 +191,7 @@ class LegacyLayerWriter:
             name = path + SIDECAR
         node = self.transport.create(name)
         try:
-            node.set_basic(basic._replace(attributes=0))
+            node.set_times(basic)
             if is_below(path, HIVES):
                 self._current = RestoredFile(node, security=False)
             else:

@@ -48,8 +48,14 @@ def basic_of(metadata: Metadata) -> BasicInfo:
     hcsshim makes of it, for 0 would set nothing and leave the time of this moment.
     """
     write = ABSENT_IN_REFERENCE if metadata.last_write_time is None else metadata.last_write_time
-    times = (metadata.creation_time, metadata.last_access_time, write, metadata.change_time)
-    return BasicInfo(metadata.attributes, *(write if moment is None else moment for moment in times))
+    created, accessed, changed = metadata.creation_time, metadata.last_access_time, metadata.change_time
+    return BasicInfo(
+        metadata.attributes,
+        write if created is None else created,
+        write if accessed is None else accessed,
+        write,
+        write if changed is None else changed,
+    )
 
 
 def volume_items(volume: Volume, status: Status, path: str) -> Iterator[Entry | AlternateStream]:

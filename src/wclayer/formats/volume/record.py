@@ -53,7 +53,7 @@ class BasicInfo(NamedTuple):
     change_time: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Record:
     """What is kept of one file or folder.
 
@@ -62,17 +62,44 @@ class Record:
     its manifest, 0 for one that has none yet; names of one file share it.
     """
 
-    attributes: int = 0
-    creation_time: int = 0
-    last_access_time: int = 0
-    last_write_time: int = 0
-    change_time: int = 0
-    security_descriptor: bytes | None = None
-    extended_attributes: bytes | None = None
-    reparse: bytes | None = None
-    ranges: Ranges | None = None
-    streams: bool = False
-    node: int = 0
+    attributes: int
+    creation_time: int
+    last_access_time: int
+    last_write_time: int
+    change_time: int
+    security_descriptor: bytes | None
+    extended_attributes: bytes | None
+    reparse: bytes | None
+    ranges: Ranges | None
+    streams: bool
+    node: int
+
+    # Written out, or it would be the one part of the class that is not compiled.
+    def __init__(
+        self,
+        attributes: int = 0,
+        creation_time: int = 0,
+        last_access_time: int = 0,
+        last_write_time: int = 0,
+        change_time: int = 0,
+        security_descriptor: bytes | None = None,
+        extended_attributes: bytes | None = None,
+        reparse: bytes | None = None,
+        ranges: Ranges | None = None,
+        streams: bool = False,
+        node: int = 0,
+    ) -> None:
+        self.attributes = attributes
+        self.creation_time = creation_time
+        self.last_access_time = last_access_time
+        self.last_write_time = last_write_time
+        self.change_time = change_time
+        self.security_descriptor = security_descriptor
+        self.extended_attributes = extended_attributes
+        self.reparse = reparse
+        self.ranges = ranges
+        self.streams = streams
+        self.node = node
 
     @classmethod
     def new(cls, *, is_directory: bool) -> Record:
@@ -105,6 +132,10 @@ class Record:
         """Set attributes and times as SetFileInformationByHandle does: what is 0 stays, what cannot be set is left."""
         if info.attributes:
             self.attributes = info.attributes & _SETTABLE
+        self.set_times(info)
+
+    def set_times(self, info: BasicInfo) -> None:
+        """Set the times alone; what is 0 stays."""
         self.creation_time = info.creation_time or self.creation_time
         self.last_access_time = info.last_access_time or self.last_access_time
         self.last_write_time = info.last_write_time or self.last_write_time

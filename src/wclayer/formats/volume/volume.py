@@ -64,6 +64,11 @@ class OpenNode:
         self.record.set_basic(info)
         self._volume.changed(self.record)
 
+    def set_times(self, info: BasicInfo) -> None:
+        """Set the times alone; what is 0 stays."""
+        self.record.set_times(info)
+        self._volume.changed(self.record)
+
     def close(self) -> None:
         """Note what was set, and close. Times are set last, since every write changes those of this machine."""
         descriptor, self.descriptor = self.descriptor, -1
