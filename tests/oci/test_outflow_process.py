@@ -4,6 +4,7 @@ import gc
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -188,13 +190,14 @@ def test_a_writer_that_nobody_closed_leaves_no_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [100, MUCH])
+@pytest.mark.parametrize(("module", "name"), [(subprocess, "Popen"), (os, "dup"), (socket, "socketpair")])
 def test_where_no_process_can_be_had_threads_do_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, module: ModuleType, name: str
 ) -> None:
     def none(*_: Any, **__: Any) -> None:
-        raise BlockingIOError(11, "too many processes")
+        raise OSError(24, "too many of them")
 
-    monkeypatch.setattr(subprocess, "Popen", none)
+    monkeypatch.setattr(module, name, none)
     content = b"".join(pieces_of(size))
     with (tmp_path / "tar").open("wb", buffering=0) as file, CompressedWriter(file, "none", apart=True) as writer:
         for piece in pieces_of(size):

@@ -129,30 +129,35 @@ class OutflowProcess(SlabWriter):
                 self._start()
 
     def _start(self) -> None:
-        """Start the process, or threads instead, and hand over what is waiting."""
+        """Start the process, or threads where there can be none, and hand over what is waiting."""
         waiting, self._waiting = self._waiting, []
-        here, there = socket.socketpair()
-        target = os.dup(self._target)  # standard output has a number that means something else to the process
         try:
-            descriptors = there.fileno(), self._memory, target
-            arguments = (*descriptors, self._algorithm)
-            self._process = start_worker("wclayer.oci.outflow_worker", arguments, descriptors)
+            connection = self._connection = self._connected()
         except OSError:
-            here.close()
             self._threads = Outflow(self._takers)
             for offset, length in waiting:
                 self._threads.write(self._all[offset : offset + length])
                 self._free.append(offset)
             return
-        except BaseException:
-            here.close()
-            raise
-        finally:
-            there.close()
-            os.close(target)
-        self._connection = here
         for offset, length in waiting:
-            self._order(here, offset, length)
+            self._order(connection, offset, length)
+
+    def _connected(self) -> socket.socket:
+        """The way to a new process. Raises OSError when there can be none."""
+        here, there = socket.socketpair()
+        with there:
+            try:
+                target = os.dup(self._target)  # standard output has a number that means something else to the process
+                try:
+                    descriptors = there.fileno(), self._memory, target
+                    arguments = (*descriptors, self._algorithm)
+                    self._process = start_worker("wclayer.oci.outflow_worker", arguments, descriptors)
+                finally:
+                    os.close(target)
+            except BaseException:
+                here.close()
+                raise
+        return here
 
     def _order(self, connection: socket.socket, offset: int, length: int) -> None:
         try:
