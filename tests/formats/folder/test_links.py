@@ -179,6 +179,7 @@ def test_streams_of_the_target_are_those_of_the_link(tmp_path: Path) -> None:
         assert [stream.name for stream in opened.streams(node)] == [":s:$DATA"]
 
 
+@pytest.mark.replaces_methods
 def test_where_the_system_cannot_link_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = write(tmp_path / "base", sparse("p", 1 << 20, (4096, b"parent")), file("none", None))
     monkeypatch.setattr(Door, "link", lambda *_arguments, **_options: False)

@@ -360,6 +360,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(Door, name, maybe)
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.usefixtures("refusing")
 def test_a_refused_name_gets_another_and_all_below_a_folder_follow(tmp_path: Path, worker: Worker) -> None:
     results, renamed, failure = worker.ask(
@@ -375,6 +376,7 @@ def test_a_refused_name_gets_another_and_all_below_a_folder_follow(tmp_path: Pat
     assert (tmp_path / outer.decode() / "inner" / leaf.decode()).read_bytes() == bytes(3)
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.usefixtures("refusing")
 def test_a_refused_name_is_told_when_its_data_is_there(tmp_path: Path, worker: Worker) -> None:
     worker.ring[:6] = b"abcdef"
@@ -398,6 +400,7 @@ def test_bytes_are_hashed_while_a_file_is_poured_and_digests_are_told_once(tmp_p
     assert worker.ask((HASH, 1, "sha256", 0, 1), (DIGEST, 1)) == ([hashlib.sha256(b"a").hexdigest()], [], None)
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.usefixtures("refusing")
 def test_where_the_system_refuses_names_the_index_knows_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -429,6 +432,7 @@ def test_where_the_system_refuses_names_the_index_knows_the_others(
     assert read(tmp_path / "layer") == plain(items)
 
 
+@pytest.mark.replaces_methods
 def test_where_the_system_cannot_link_the_file_is_copied(
     tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ def test_names_that_the_system_finds_too_long_get_others(tmp_path: Path) -> None
         assert verify_folder(opened) == []
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.parametrize("method", METHODS)
 def test_a_name_that_cannot_be_made_at_all_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str

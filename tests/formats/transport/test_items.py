@@ -249,6 +249,7 @@ def test_an_error_of_a_link_names_the_link(tmp_path: Path, bad: HardLink, others
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.parametrize("others", [0, 40])
 def test_where_the_system_has_no_links_the_link_is_named_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, others: int
