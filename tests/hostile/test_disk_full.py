@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import subprocess
 from collections.abc import Callable, Iterator
@@ -119,6 +120,21 @@ def test_export_on_a_full_disk(size: int, form: str, name: str, source: Path, tm
         assert names(disk) == {name}
         assert (disk / name).read_bytes() == b"what was there before"
         assert used(disk) == before
+
+
+@pytest.mark.parametrize("size", [4096, MB])
+@pytest.mark.parametrize("name", ["layer.tar", "layer.tar.gz"])
+@pytest.mark.parametrize("kind", ["transport", "base"])
+def test_convert_on_a_full_disk(kind: str, name: str, size: int, tmp_path: Path, command: Command) -> None:
+    """Whoever reads the folder is in the middle of a file when there is no more room, and lets go of it."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    content = random.Random(1).randbytes(3 * MB)
+    (tmp_path / "layer.tar").write_bytes(layer(file("Files/large.bin", content)))
+    assert command("convert", tmp_path / "layer.tar", f"{kind}:{folder}").code == 0
+    with small_disk(tmp_path / "disk", size) as disk:
+        require_full(command("convert", f"{kind}:{folder}", disk / name), name)
+        assert names(disk) == set()
 
 
 @pytest.mark.parametrize("size", [4096, 16 << 10, 64 << 10])

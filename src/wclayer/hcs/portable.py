@@ -29,7 +29,7 @@ from wclayer.formats.disk.scratch import (
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, LayerFolderWriter, remove_layer_folder
 from wclayer.formats.shaping import for_transport, with_hard_links
 from wclayer.formats.transport import TransportFolderReader, TransportFolderWriter
-from wclayer.formats.transport.items import manifest_beside
+from wclayer.formats.transport.publish import manifest_beside
 from wclayer.hcs.base_layer import process_base_layer
 from wclayer.hcs.failures import NotOffWindowsError
 from wclayer.hcs.interface import HostComputeService

@@ -14,7 +14,7 @@ from pathlib import Path
 from wclayer.errors import NotFoundError, StoreError
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.transport import TOMBSTONES, export_layer, import_layer
-from wclayer.formats.transport.items import open_transport_folder
+from wclayer.formats.transport.item_reader import open_transport_folder
 from wclayer.formats.transport.publish import publish_transport
 from wclayer.formats.transport.tombstones import parse_tombstones
 from wclayer.formats.volume import Manifest, Volume

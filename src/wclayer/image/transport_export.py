@@ -16,7 +16,7 @@ from wclayer.formats.folder.staging import Staging
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.formats.transport import LegacyLayerReader
 from wclayer.formats.transport.exported import read_exported
-from wclayer.formats.transport.items import open_transport_folder
+from wclayer.formats.transport.item_reader import open_transport_folder
 from wclayer.formats.transport.pour import LayerSource, pour_layer
 from wclayer.formats.volume import Manifest, Volume
 from wclayer.formats.volume.layer import open_layer_volume

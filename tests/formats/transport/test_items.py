@@ -14,7 +14,7 @@ from wclayer.formats.folder import LayerFolder, LayerFolderReader, LayerFolderWr
 from wclayer.formats.folder.door import Door
 from wclayer.formats.tar import TarLayerReader, TarLayerWriter
 from wclayer.formats.transport import TransportFolderReader, TransportFolderWriter
-from wclayer.formats.transport.items import manifest_beside
+from wclayer.formats.transport.publish import manifest_beside
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Notices, Stream, Tombstone, copy_layer
 from wclayer.ntfs.ea import ExtendedAttribute
 

@@ -1,7 +1,8 @@
 """The transport ("legacy") folder that ImportLayer takes and ExportLayer leaves, under hcsshim's names."""
 
 from wclayer.formats.transport.commit import commit_layer
-from wclayer.formats.transport.items import TransportFolderReader, TransportFolderWriter
+from wclayer.formats.transport.item_reader import TransportFolderReader
+from wclayer.formats.transport.item_writer import TransportFolderWriter
 from wclayer.formats.transport.names import MUTATED, SIDECAR, TOMBSTONES
 from wclayer.formats.transport.portable import export_layer, import_layer, process_nothing
 from wclayer.formats.transport.reader import EntryHead, LegacyLayerReader, LinkInfo

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from wclayer.errors import FormatError
 from wclayer.formats.transport.reader import open_blob
 from wclayer.formats.volume import Status, Volume
-from wclayer.formats.volume.items import file_pieces, metadata_of
+from wclayer.formats.volume.file_data import extent_pieces
+from wclayer.formats.volume.items import metadata_of
 from wclayer.model import AlternateStream, Buffer, Entry, Stream
 from wclayer.ntfs import backup
 from wclayer.ntfs.backup import BackupStreamReader
@@ -71,12 +72,8 @@ def _stream(volume: Volume, blob: Status, layout: StreamLayout, start: int, path
     ranges = ((0, layout.size),) if layout.ranges is None else layout.ranges
 
     def source(_stored: int) -> Iterator[Buffer]:
-        descriptor = volume.open_data(blob)
-        try:
-            for (_offset, length), place in zip(ranges, layout.positions, strict=True):
-                yield from file_pieces(descriptor, start + place, length, path)
-        finally:
-            os.close(descriptor)
+        extents = ((start + place, length) for (_, length), place in zip(ranges, layout.positions, strict=True))
+        return extent_pieces(lambda: volume.open_data(blob), extents, path)
 
     return Stream(layout.size, source, layout.ranges)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from wclayer.errors import WclayerError
 from wclayer.formats.transport.names import ATTRIBUTES_SIZE
 from wclayer.formats.volume import Status, Volume
-from wclayer.formats.volume.items import PIECE, file_pieces
+from wclayer.formats.volume.file_data import PIECE, extent_pieces, file_pieces
 from wclayer.model import Buffer, Stream
 from wclayer.ntfs import backup
 from wclayer.ntfs.ea import ExtendedAttribute, decode_eas
@@ -105,10 +105,6 @@ def blob_stream(
             yield piece
         if offset == end:
             return
-        descriptor = volume.open_data(blob)
-        try:
-            yield from file_pieces(descriptor, offset, end - offset, path)
-        finally:
-            os.close(descriptor)
+        yield from extent_pieces(lambda: volume.open_data(blob), [(offset, end - offset)], path)
 
     return Stream(found.size, source)

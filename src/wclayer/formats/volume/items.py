@@ -6,11 +6,11 @@ files, attributes behind the data, ranges of sparse files.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
-from wclayer.errors import FormatError, IntegrityError, UnsafeEntryError
+from wclayer.errors import FormatError, UnsafeEntryError
 from wclayer.formats.folder.door import readable
+from wclayer.formats.volume.file_data import extent_pieces
 from wclayer.formats.volume.manifest import Manifest
 from wclayer.formats.volume.record import BasicInfo, Ranges
 from wclayer.formats.volume.tree import Status
@@ -28,10 +28,7 @@ from wclayer.ntfs.backup_sparse import write_sparse
 from wclayer.ntfs.ea import decode_eas, encode_eas
 from wclayer.ntfs.filetime import ABSENT_IN_REFERENCE
 
-__all__ = ["PIECE", "basic_of", "file_pieces", "metadata_of", "volume_items", "write_alternate", "write_streams"]
-
-PIECE = 1 << 18
-"""The most bytes that are read at a time."""
+__all__ = ["basic_of", "metadata_of", "volume_items", "write_alternate", "write_streams"]
 
 
 def metadata_of(basic: BasicInfo) -> Metadata:
@@ -85,26 +82,8 @@ def _stored_in(manifest: Manifest, stream: int) -> Callable[[int], Iterator[Buff
 
 
 def _reading(volume: Volume, status: Status, ranges: Ranges | None) -> Callable[[int], Iterator[Buffer]]:
-    def source(_stored: int) -> Iterator[Buffer]:
-        descriptor = volume.open_data(status)
-        try:
-            for offset, length in ((0, status.size),) if ranges is None else ranges:
-                yield from file_pieces(descriptor, offset, length, readable(status.host))
-        finally:
-            os.close(descriptor)
-
-    return source
-
-
-def file_pieces(descriptor: int, offset: int, length: int, path: str) -> Iterator[bytes]:
-    """``length`` bytes of a file from ``offset`` on. Raises IntegrityError naming ``path`` when they are not there."""
-    end = offset + length
-    while offset < end:
-        piece = os.pread(descriptor, min(PIECE, end - offset), offset)
-        if not piece:
-            raise IntegrityError("the file is shorter than it says", path=path)
-        yield piece
-        offset += len(piece)
+    extents = ((0, status.size),) if ranges is None else ranges
+    return lambda _stored: extent_pieces(lambda: volume.open_data(status), extents, readable(status.host))
 
 
 def write_streams(entry: Entry, write: Callable[[Buffer], object]) -> None:
