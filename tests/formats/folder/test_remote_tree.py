@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from wclayer.formats.folder.door import Door, NameRefusedError
 from wclayer.formats.folder.remote_tree import RemoteTree
 from wclayer.formats.folder.shared_memory import RING
 from wclayer.formats.folder.tree_jobs import (
+    DATE,
     DIGEST,
     FILE,
     FOLDER,
@@ -364,23 +366,30 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("refusing")
 def test_a_refused_name_gets_another_and_all_below_a_folder_follow(tmp_path: Path, worker: Worker) -> None:
     results, renamed, failure = worker.ask(
-        (FOLDER, b"", b"bad"),
-        (FOLDER, b"bad", b"inner"),
+        (FOLDER, b"", b"bad", None),
+        (FOLDER, b"bad", b"inner", 132_000_000_000_000_000),
         (FILE, b"bad/inner", b"bad file", None, 0, 3),
-        (SEAL, b"bad/inner", None, 0o755),
+        (DATE, b"bad", 131_000_000_000_000_000),
+        (SEAL, 0o700),
     )
     assert failure is None
     assert results == [None, None, zlib.crc32(bytes(3)), None]
     (first, outer), (third, leaf) = renamed
     assert (first, third) == (0, 2)
     assert (tmp_path / outer.decode() / "inner" / leaf.decode()).read_bytes() == bytes(3)
+    for name, filetime in (
+        (outer.decode(), 131_000_000_000_000_000),
+        (outer.decode() + "/inner", 132_000_000_000_000_000),
+    ):
+        status = (tmp_path / name).stat()
+        assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o700, host_times(filetime)[1])
 
 
 @pytest.mark.replaces_methods
 @pytest.mark.usefixtures("refusing")
 def test_a_refused_name_is_told_when_its_data_is_there(tmp_path: Path, worker: Worker) -> None:
     worker.ring[:6] = b"abcdef"
-    opened = worker.ask((FOLDER, b"", b"d"), (OPEN, b"", b"bad", None, 6, None, "bad"), (PIECE, 0, 3))
+    opened = worker.ask((FOLDER, b"", b"d", None), (OPEN, b"", b"bad", None, 6, None, "bad"), (PIECE, 0, 3))
     assert opened == ([None], [], None)
     results, ((place, leaf),), failure = worker.ask((PIECE, 3, 3))
     assert (results, place, failure) == ([zlib.crc32(b"abcdef")], 0, None)

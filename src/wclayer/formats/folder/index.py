@@ -217,13 +217,10 @@ class LayerIndex:
         rows = self.fetch(_SELECT + "WHERE kind = ? AND id > ? ORDER BY id LIMIT ?", (LINK, after, limit))
         return [Node(self, row, self.folder_path(row[2])[0]) for row in rows]
 
-    def folders(self) -> Iterator[Node]:
-        """The folders, synthesised ones too, in the recorded order."""
-        return self._of_kinds(FOLDER, SYNTHESISED)
-
     def tombstones(self) -> Iterator[Node]:
         """The tombstones in the recorded order."""
-        return self._of_kinds(TOMBSTONE, TOMBSTONE)
+        for row in self.rows(_SELECT + "WHERE kind = ? ORDER BY id", (TOMBSTONE,)):
+            yield Node(self, row, self.folder_path(row[2])[0])
 
     def node(self, number: int) -> Node:
         """The entry of that number. Raises FormatError when there is none."""
@@ -314,10 +311,6 @@ class LayerIndex:
                 self._paths_bytes = len(path) + len(host)
             self._paths[here] = (path, host)
         return path, host
-
-    def _of_kinds(self, kind: int, other: int) -> Iterator[Node]:
-        for row in self.rows(_SELECT + "WHERE kind IN (?, ?) ORDER BY id", (kind, other)):
-            yield Node(self, row, self.folder_path(row[2])[0])
 
     def _found(self, path: str) -> list[Node]:
         """What Windows takes for ``path``, tombstones included, the exact spelling first."""

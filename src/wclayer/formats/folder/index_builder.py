@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from wclayer.errors import LimitError, UnsafeEntryError
-from wclayer.formats.folder.door import NameTakenError
+from wclayer.formats.folder.door import NameTakenError, joined
 from wclayer.formats.folder.index_rows import IndexRows
 from wclayer.formats.folder.schema import (
     FILE,
@@ -33,8 +33,11 @@ __all__ = ["MAX_DEPTH", "FolderMaker", "IndexBuilder"]
 class FolderMaker(Protocol):
     """What the builder asks of a :class:`~wclayer.formats.folder.tree.HostTree`."""
 
-    def make_folder(self, parent: bytes, name: str) -> bytes | None:
+    def make_folder(self, parent: bytes, name: str, last_write_time: int | None) -> bytes | None:
         """Make the folder ``name`` in ``parent``; returns its name on this machine when it is another one."""
+
+    def date_folder(self, path: bytes, last_write_time: int | None) -> None:
+        """The time of the folder ``path``, if it was not known when it was made."""
 
     def link_file(self, parent: bytes, name: str, folder: bytes, leaf: bytes, path: str) -> bytes | None:
         """Make ``name`` in ``parent`` another name of the file ``leaf`` in ``folder``; returns as ``make_folder``."""
@@ -135,7 +138,7 @@ class IndexBuilder(IndexRows):
         first = self._folders.get(key)
         made = first is None
         if first is None:
-            host = self._made(host_path, name, path, _FOLDER_TAKEN)
+            host = self._made(host_path, name, path, _FOLDER_TAKEN, entry.metadata.last_write_time)
             first = self._folders[key] = self._next
             if host is not None:
                 self._escaped[first] = host
@@ -147,6 +150,8 @@ class IndexBuilder(IndexRows):
             self._synthesised.remove(first)
             self._filled.append((first, self._next))
             host = self._escaped.get(first)
+            if self._tree is not None:
+                self._tree.date_folder(joined(host_path, host or encode_wtf8(name)), entry.metadata.last_write_time)
         if is_reparse:
             self._reparse.add(first)
         row = self._add(path, parent, name, FOLDER, entry.ordinal, entry.metadata, host=host, file_id=entry.file_id)
@@ -307,7 +312,7 @@ class IndexBuilder(IndexRows):
             found = self._folders.get(key)
             if found is None:
                 taken = f"it lies below {'/'.join(names[:depth])}, which is not a folder"
-                host = self._made(host_path, name, path, taken)
+                host = self._made(host_path, name, path, taken, None)
                 found = self._folders[key] = self._next
                 if host is not None:
                     self._escaped[found] = host
@@ -352,12 +357,12 @@ class IndexBuilder(IndexRows):
         files = self._files.get(folder[0])
         return _NO_FILE if files is None else (files.get(name, 0), folder[1], name)
 
-    def _made(self, host_path: bytes, name: str, path: str, taken: str) -> bytes | None:
+    def _made(self, host_path: bytes, name: str, path: str, taken: str, last_write_time: int | None) -> bytes | None:
         """Make a folder on this machine; ``taken`` says what is wrong with the entry ``path`` when it cannot be."""
         if self._tree is None:
             return None
         try:
-            return self._tree.make_folder(host_path, name)
+            return self._tree.make_folder(host_path, name, last_write_time)
         except NameTakenError as error:
             raise UnsafeEntryError(taken, path=path) from error
 

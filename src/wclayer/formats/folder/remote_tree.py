@@ -25,6 +25,7 @@ from wclayer.formats.folder.shared_memory import RING, Release, SharedMemory
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree, Places, host_name
 from wclayer.formats.folder.tree_jobs import (
+    DATE,
     DIGEST,
     FILE,
     FOLDER,
@@ -91,11 +92,15 @@ class RemoteTree(HostTree):
         self._connection = here
         memory.attach(self)
 
-    def make_folder(self, parent: bytes, name: str) -> bytes | None:
+    def make_folder(self, parent: bytes, name: str, last_write_time: int | None) -> bytes | None:
         """Ask for the folder; returns the name that it gets."""
         host = host_name(parent, name)
-        self._add((FOLDER, parent, host or name.encode("utf-8", "surrogatepass")))
+        self._add((FOLDER, parent, host or name.encode("utf-8", "surrogatepass"), last_write_time))
         return host
+
+    def date_folder(self, path: bytes, last_write_time: int | None) -> None:
+        """Tell the time of a folder that was asked for before."""
+        self._add((DATE, path, last_write_time))
 
     def add_file(
         self, parent: bytes, name: str, data: Stream | None, last_write_time: int | None, path: str
@@ -118,7 +123,7 @@ class RemoteTree(HostTree):
     def add_stream(self, number: int, data: Stream, path: str) -> tuple[int | None, str]:
         """Ask for the file of an alternate stream."""
         if not self._has_stream_folder:
-            self._add((FOLDER, b"", STREAM_FOLDER))
+            self._add((FOLDER, b"", STREAM_FOLDER, None))
             self.expect(_NO_ROW, (1, 2), path, "")
             self._has_stream_folder = True
         leaf = f"{number:08x}"
@@ -164,9 +169,11 @@ class RemoteTree(HostTree):
         while self._sent:
             self._take_answers(wait=True)
 
-    def _seal(self, path: bytes, last_write_time: int | None, mode: int | None) -> None:
-        self._add((SEAL, path, last_write_time, mode))
+    def seal(self) -> None:
+        """Ask for it."""
+        self._add((SEAL, self._last_mode()))
         self.expect(_NO_ROW, (1, 2), "", "")
+        self._send()
 
     def close(self) -> None:
         """End the process, whatever it is doing, and wait for it."""

@@ -19,9 +19,9 @@ from wclayer.formats.folder.content import (
     host_wants_escape,
     write_stream,
 )
-from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, seal_folder, store_error
+from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, joined, store_error
 from wclayer.formats.folder.folder import LayerFolder
-from wclayer.formats.folder.index import LayerIndex
+from wclayer.formats.folder.folder_times import FolderTimes, seal_folders
 from wclayer.formats.folder.links import Target
 from wclayer.formats.folder.node import Node
 from wclayer.formats.folder.staging import Staging
@@ -52,21 +52,28 @@ class HostTree:
         self._mask = staging.mask
         self._link_host_files = link_host_files
         self._has_stream_folder = False
+        self._times = FolderTimes()
         self._folds_case = self._probe()
         if self._can_fill_sealed():
             self.door.folder_mode = _SEALED
 
-    def make_folder(self, parent: bytes, name: str) -> bytes | None:
-        """Make the folder ``name`` in ``parent``. Raises NameTakenError, StoreError."""
+    def make_folder(self, parent: bytes, name: str, last_write_time: int | None) -> bytes | None:
+        """Make the folder ``name`` in ``parent``; :meth:`seal` sets its time. Raises NameTakenError, StoreError."""
         host = host_name(parent, name)
+        leaf = host or encode_wtf8(name)
         try:
-            self.door.make_directory(parent, host or encode_wtf8(name))
+            self.door.make_directory(parent, leaf)
         except (NameRefusedError, NameTakenError) as error:
             if host or not self._may_escape(error):
                 raise
-            host = host_leaf(name, escape=True)
-            self.door.make_directory(parent, host)
+            leaf = host = host_leaf(name, escape=True)
+            self.door.make_directory(parent, leaf)
+        self._times.note(joined(parent, leaf), last_write_time)
         return host
+
+    def date_folder(self, path: bytes, last_write_time: int | None) -> None:
+        """The time of the folder ``path``, which was not known when it was made."""
+        self._times.note(path, last_write_time)
 
     def add_file(
         self, parent: bytes, name: str, data: Stream | None, last_write_time: int | None, path: str
@@ -93,6 +100,7 @@ class HostTree:
         """Put the alternate stream ``number`` of entry ``path`` into a file: its CRC-32 and the name of the file."""
         if not self._has_stream_folder:
             self.door.make_directory(b"", STREAM_FOLDER)
+            self._times.note(STREAM_FOLDER, None)
             self._has_stream_folder = True
         leaf = f"{number:08x}"
         descriptor = self.door.create(STREAM_FOLDER, leaf.encode())
@@ -162,16 +170,12 @@ class HostTree:
         descriptor = self.door.create(b"", leaf)
         self._fill(descriptor, Stream.from_bytes(content), None, leaf.decode())
 
-    def seal(self, index: LayerIndex) -> None:
+    def seal(self) -> None:
         """Set the times of the folders, and make them read-only; nothing can be added any more.
 
         The top folder stays as it is, see :meth:`seal_top`. It is done when :meth:`settle` returns.
         """
-        mode = None if self.door.folder_mode == _SEALED else _SEALED & self._mask
-        for folder in index.folders():
-            self._seal(index.folder_path(folder.id)[1], folder.last_write_time, mode)
-        if self._has_stream_folder:
-            self._seal(STREAM_FOLDER, None, mode)
+        seal_folders(self.door, self._times, self._last_mode())
 
     def seal_top(self) -> None:
         """Make the top folder read-only."""
@@ -202,8 +206,9 @@ class HostTree:
             raise store_error(error, "cannot write the file", encode_wtf8(path), self._where) from error
         return checksum
 
-    def _seal(self, path: bytes, last_write_time: int | None, mode: int | None) -> None:
-        seal_folder(self.door, path, host_times(last_write_time), mode)
+    def _last_mode(self) -> int | None:
+        """The mode that folders get in the end; None when they have it from the start."""
+        return None if self.door.folder_mode == _SEALED else _SEALED & self._mask
 
     def _may_escape(self, error: NameRefusedError | NameTakenError) -> bool:
         """Whether another name may help: not when this very name is taken on a file system that tells cases apart."""

@@ -23,8 +23,10 @@ from wclayer.formats.folder.content import (
     host_times,
     write_stream,
 )
-from wclayer.formats.folder.door import Door, NameRefusedError, joined, seal_folder, store_error
+from wclayer.formats.folder.door import Door, NameRefusedError, joined, store_error
+from wclayer.formats.folder.folder_times import FolderTimes, seal_folders
 from wclayer.formats.folder.tree_jobs import (
+    DATE,
     DIGEST,
     FILE,
     FOLDER,
@@ -65,6 +67,7 @@ class TreeWorker:
         self._where = where
         self._results: list[Result] = []
         self._hashes: dict[int, hashlib._Hash] = {}
+        self._times = FolderTimes()
         self._renamed: list[tuple[int, bytes]] = []
         self._elsewhere: dict[bytes, bytes] = {}  # what has another name than it was given
         self._jobs = self._received()
@@ -91,6 +94,8 @@ class TreeWorker:
             for job in marshal.loads(data):  # noqa: S302 - from the process that started this one
                 if job[0] == HASH:
                     self._hash(job)
+                elif job[0] == DATE:
+                    self._times.note(self._there(job[1]), job[2])
                 else:
                     yield job
             done = len(self._results)
@@ -114,14 +119,13 @@ class TreeWorker:
         if kind in (FILE, OPEN):
             return self._make_file(job)
         if kind == FOLDER:
-            self._make_folder(job[1], job[2])
+            self._make_folder(job[1], job[2], job[3])
         elif kind == LINK:
             self._link(job)
         elif kind == DIGEST:
             return self._hashes.pop(job[1]).hexdigest()
         else:
-            _, path, last_write_time, mode = job
-            seal_folder(self._door, self._there(path), host_times(last_write_time), mode)
+            seal_folders(self._door, self._times, job[1])
         return None
 
     def _make_file(self, job: Job) -> int | None:
@@ -168,12 +172,14 @@ class TreeWorker:
             yield self._memory[offset : offset + length]
             stored -= length
 
-    def _make_folder(self, parent: bytes, leaf: bytes) -> None:
+    def _make_folder(self, parent: bytes, leaf: bytes, last_write_time: int | None) -> None:
         parent = self._there(parent)
         try:
             self._door.make_directory(parent, leaf)
         except NameRefusedError:
-            self._door.make_directory(parent, self._other_name(parent, leaf))
+            leaf = self._other_name(parent, leaf)
+            self._door.make_directory(parent, leaf)
+        self._times.note(joined(parent, leaf), last_write_time)
 
     def _link(self, job: Job) -> None:
         _, parent, leaf, folder, source, size, ranges, path = job

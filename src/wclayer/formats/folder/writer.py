@@ -220,14 +220,14 @@ class LayerFolderWriter(Transaction):
         index = LayerIndex(builder.database, builder.where)
         awaits_links = builder.awaits_links
         if not awaits_links:
-            tree.seal(index)  # what another process does while the indexes are built
+            tree.seal()  # what another process does while the indexes are built
         builder.build_indexes()
         check_names(index, notices)
         attach_streams(builder, index, notices)
         tree.parents = self._parents
         resolve_links(builder, index, self._parents, notices, tree)
         if awaits_links:
-            tree.seal(index)
+            tree.seal()
         tree.settle()
         tree.put(LAYER_CHAIN, layer_chain_text(parent.path for parent in self._parents))
         recorded = int(self._header_record is not None)
