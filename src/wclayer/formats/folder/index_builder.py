@@ -8,6 +8,7 @@ names can show is left to :mod:`~wclayer.formats.folder.checks`, when the rows a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from wclayer.errors import LimitError, UnsafeEntryError
@@ -183,7 +184,6 @@ class IndexBuilder(IndexRows):
             host=host,
         )
         if number:
-            self._has_links = True
             if tree is not None:
                 tree.expect(row, _ENTRY_PLACES, path, self.taken(parent, name))
         else:
@@ -243,6 +243,10 @@ class IndexBuilder(IndexRows):
             )
             self.execute("DELETE FROM entry WHERE id IN (SELECT old FROM filled)")
             self.execute("DROP TABLE filled")
+
+    def record(self, facts: Mapping[str, str | int | None]) -> None:
+        """Put down what is known of the layer as a whole, the counts, and the notices since this builder began."""
+        self._record(facts, len(self._synthesised))
 
     def _add(
         self,

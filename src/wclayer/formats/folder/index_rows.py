@@ -14,12 +14,10 @@ from typing import Any
 from wclayer._version import __version__
 from wclayer.formats.folder.schema import (
     INDEXES,
-    LINK,
     ORDINARY_COLUMNS,
     PLAIN_COLUMNS,
     ROW_COLUMNS,
     STREAM_COLUMNS,
-    SYNTHESISED,
     TABLES,
     Row,
     database_error,
@@ -32,23 +30,33 @@ __all__ = ["IndexRows"]
 _BATCH_ROWS = 512
 _BATCH_BYTES = 4 << 20
 _KNOWN_BYTES = 8 << 20
+_CACHE_KIB = 8 << 10
 
 
 def _insert(table: str, columns: str) -> str:
     return f"INSERT INTO {table}({columns}) VALUES({', '.join('?' * (columns.count(',') + 1))})"
 
 
+def _insert_link() -> str:
+    """A link, with the size and checksum of its file, whose row is there already."""
+    names = ROW_COLUMNS.split(", ")
+    target = names.index("target_entry") + 1
+    values = [
+        f"(SELECT {name} FROM entry WHERE id = ?{target})" if name in ("size", "crc32") else f"?{number}"  # noqa: S608 - columns
+        for number, name in enumerate(names, 1)
+    ]
+    return f"INSERT INTO entry({ROW_COLUMNS}) VALUES({', '.join(values)})"
+
+
 # The module asks each None first whether it would rather be something else, and that takes longer than to put a number
 # in its place. So what is None in nearly all rows is left out of them.
 _INSERT_SHORT = {columns.count(",") + 1: _insert("entry", columns) for columns in (PLAIN_COLUMNS, ORDINARY_COLUMNS)}
 _INSERT_ENTRY = _insert("entry", ROW_COLUMNS)
+_INSERT_LINK = _insert_link()
 _INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
+_TARGET_AT = ROW_COLUMNS.split(", ").index("target_entry")
 _DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
 _DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
-_COMPLETE_LINKS = (
-    "UPDATE entry SET (size, crc32) = (SELECT size, crc32 FROM entry AS target WHERE target.id = entry.target_entry)"
-    " WHERE kind = ? AND target_entry IS NOT NULL"
-)
 _ALL = ROW_COLUMNS.count(",") + 1
 
 
@@ -69,7 +77,6 @@ class IndexRows:
         self._pending_bytes = 0
         self._security: dict[bytes, int] = {}
         self._security_bytes = 0
-        self._has_links = False
         try:
             self.database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
@@ -77,6 +84,7 @@ class IndexRows:
         self.execute("PRAGMA journal_mode = OFF")  # the whole layer is one transaction, and it is a rename
         self.execute("PRAGMA synchronous = OFF")
         self.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         for statement in TABLES.split(";"):
             self.execute(statement)
         self.execute("BEGIN")
@@ -123,7 +131,8 @@ class IndexRows:
         for count, statement in _INSERT_SHORT.items():
             self._insert([row for row in rows if len(row) == count], statement, _DELETE_ENTRY)
         others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) not in _INSERT_SHORT]
-        self._insert(others, _INSERT_ENTRY, _DELETE_ENTRY)
+        self._insert([row for row in others if row[_TARGET_AT] is None], _INSERT_ENTRY, _DELETE_ENTRY)
+        self._insert([row for row in others if row[_TARGET_AT] is not None], _INSERT_LINK, _DELETE_ENTRY)
         self._insert(_complete(self._stream_rows, first), _INSERT_STREAM, _DELETE_STREAM)
         self._full = len(self._rows) + _BATCH_ROWS
         self._pending_bytes = 0
@@ -153,17 +162,15 @@ class IndexRows:
         return number
 
     def build_indexes(self) -> None:
-        """Complete the links to files before them, and build what rows are found by."""
-        if self._has_links:
-            self.execute(_COMPLETE_LINKS, (LINK,))
+        """Build what rows are found by."""
         for statement in INDEXES.split(";"):
             self.execute(statement)
 
-    def record(self, facts: Mapping[str, str | int | None]) -> None:
-        """Put down what is known of the layer as a whole, the counts, and the notices since this builder began."""
-        ((entries,),) = self.execute("SELECT count(*) FROM entry WHERE kind != ?", (SYNTHESISED,))
+    def _record(self, facts: Mapping[str, str | int | None], synthesised: int) -> None:
+        """Put down the facts, the counts, and the notices since this builder began."""
+        ((entries,),) = self.execute("SELECT count(*) FROM entry")  # of the index: quick
         ((streams,),) = self.execute("SELECT count(*) FROM stream")
-        facts = {"tool": f"wclayer {__version__}", **facts, "entries": entries, "streams": streams}
+        facts = {"tool": f"wclayer {__version__}", **facts, "entries": entries - synthesised, "streams": streams}
         self.execute_many("INSERT OR REPLACE INTO layer VALUES(?, ?)", [encodable_row(fact) for fact in facts.items()])
         counts = ((code, count - self._counted.get(code, 0)) for code, count in self._notices.counts.items())
         self.execute_many("INSERT INTO notice_count VALUES(?, ?)", [count for count in counts if count[1]])

@@ -80,6 +80,8 @@ def resolve_links(
     ``unresolved-link``. Otherwise it raises UnsafeEntryError, as do links to folders, to or through reparse points,
     in a circle, and to paths that leave the layer.
     """
+    if not builder.awaits_links:
+        return
     resolver = _Resolver(index, parents)
     builder.execute("CREATE TEMP TABLE wanted(link INTEGER PRIMARY KEY, folder, key)")
     updates: list[list[Any]] = []
