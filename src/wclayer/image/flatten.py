@@ -14,9 +14,9 @@ from wclayer.formats.folder.staging import Staging
 from wclayer.image.chain import is_layer_folder
 from wclayer.image.merged import MergedReader
 from wclayer.image.paths import layer_path
-from wclayer.image.places import folder_made
+from wclayer.image.places import CIM_PREFIX, folder_made
 from wclayer.image.progress import NO_PROGRESS, Progress
-from wclayer.image.target import CIM_PREFIX, open_view
+from wclayer.image.target import open_view
 from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack, unpack_image
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.model import Entry, LayerItem, Notice, Notices, copy_layer

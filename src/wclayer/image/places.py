@@ -1,4 +1,4 @@
-"""Where a result goes: folders made on the way to it go again when nothing came of it."""
+"""Places: what a name says of one, and how a result gets there: folders made on the way go if nothing came of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 from wclayer.errors import StoreError
 
-__all__ = ["folder_made"]
+__all__ = ["CIM_PREFIX", "folder_made"]
+
+CIM_PREFIX = "cim:"
+"""So begins the name of CIM images."""
 
 
 @contextmanager

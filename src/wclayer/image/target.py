@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerIndex, Node, StreamNode
 from wclayer.image.chain import is_layer_folder, open_all, open_chain
+from wclayer.image.places import CIM_PREFIX
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.unpacked import UnpackedImage, refuse_unfinished
 from wclayer.image.view import Consume, View, ViewLayer
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from wclayer.oci import Image, Limits
     from wclayer.oci.network import Network
 
-__all__ = ["CIM_PREFIX", "FolderLayer", "cim_path", "layer_place", "open_view"]
-
-CIM_PREFIX = "cim:"
+__all__ = ["FolderLayer", "cim_path", "layer_place", "open_view"]
 
 
 class FolderLayer:

@@ -8,20 +8,20 @@ completed is taken as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wclayer.errors import FormatError, StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, sweep
 from wclayer.image.importing import ImportedLayer
 from wclayer.image.lane import Lane, LaneLostError, LaneOptions, LocalLane
-from wclayer.image.places import folder_made
+from wclayer.image.places import CIM_PREFIX, folder_made
 from wclayer.image.processors import WORTH_A_PROCESS, usable_processors
 from wclayer.image.progress import NO_PROGRESS, Progress
 from wclayer.image.schedule import Schedule, Stopped
-from wclayer.image.target import CIM_PREFIX
 from wclayer.image.unpacked import (
     LAYERS,
     UnpackedImage,
@@ -31,8 +31,11 @@ from wclayer.image.unpacked import (
 )
 from wclayer.image.unpacked_documents import write_documents
 from wclayer.oci import Digest, Image, LayerBlob, Limits, open_image
-from wclayer.oci.network import Network
 from wclayer.oci.platforms import format_platform
+from wclayer.threads import Helper
+
+if TYPE_CHECKING:
+    from wclayer.oci.network import Network
 
 __all__ = ["UnpackOptions", "UnpackResult", "unpack", "unpack_image"]
 
@@ -193,15 +196,20 @@ class _Layers:
         """All layers, base first. Raises the error of the lowest bad layer, whatever the number of lanes."""
         with ExitStack() as stack:
             lanes = self._open_lanes(stack)
-            pool = stack.enter_context(ThreadPoolExecutor(len(lanes), thread_name_prefix="layer"))
-            futures = [pool.submit(self._work, lane) for lane in lanes]
+            others = [Helper(partial(self._work_beside, lane), "layer") for lane in lanes[1:]]
             try:
-                for future in futures:
-                    future.result()
+                for other in others:
+                    other.start()
+                self._work(lanes[0])
+                for other in others:
+                    other.join()
             except BaseException as error:
                 self._schedule.fail(-1, error)  # interrupted: nobody goes on
                 self.image.interrupt()  # nor waits for what is still to come
                 raise
+            finally:
+                for other in others:
+                    other.join()
         if self._schedule.error is not None:
             raise self._schedule.error
         return [layer for layer in self.done if layer is not None]
@@ -223,6 +231,10 @@ class _Layers:
                 stack.callback(lane.close)
                 lanes.append(lane)
         return lanes
+
+    def _work_beside(self, lane: Lane) -> None:
+        with suppress(BaseException):  # which the schedule has
+            self._work(lane)
 
     def _work(self, lane: Lane) -> None:
         """Let a lane do what it can. Raises nothing but interruptions; errors go to the schedule."""

@@ -12,8 +12,9 @@ from wclayer.formats.folder import LayerFolder, verify_folder, write_original
 from wclayer.formats.tar import TarLayerReader
 from wclayer.image.chain import find_parents, is_layer_folder
 from wclayer.image.cim_places import find_cims
+from wclayer.image.places import CIM_PREFIX
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
-from wclayer.image.target import CIM_PREFIX, cim_path
+from wclayer.image.target import cim_path
 from wclayer.image.unpacked import CONFIG_FILE, MANIFEST_FILE, UnpackedImage, refuse_unfinished
 from wclayer.model import Notice, Notices
 from wclayer.oci import LayerBlob, Limits, open_image

@@ -16,9 +16,9 @@ from wclayer.oci.platforms import PlatformSpec
 from wclayer.oci.references import Reference
 from wclayer.oci.trees import FileTree, read_file
 
-__all__ = ["VERSION_FILE", "DirTransport"]
+__all__ = ["MANIFEST_FILE", "VERSION_FILE", "DirTransport"]
 
-VERSION_FILE = "version"
+VERSION_FILE, MANIFEST_FILE = "version", "manifest.json"
 _VERSION = b"Directory Transport Version: 1."
 
 
@@ -27,20 +27,20 @@ class DirTransport:
 
     def __init__(self, tree: FileTree) -> None:
         self.tree = tree
-        if tree.size(VERSION_FILE) is None or tree.size("manifest.json") is None:
+        if tree.size(VERSION_FILE) is None or tree.size(MANIFEST_FILE) is None:
             raise NotFoundError(f"{tree} is no folder of skopeo's dir transport: manifest.json or version is missing")
         version = read_file(tree, VERSION_FILE, 4096, what=VERSION_FILE)
         if not version.startswith(_VERSION):
             raise UnsupportedError(f"{tree}: another version of the dir transport: {version[:80]!r}")
-        raw = read_file(tree, "manifest.json", MANIFEST_LIMIT, what="manifest.json")
-        document = parse_document(raw, what="manifest.json")
+        raw = read_file(tree, MANIFEST_FILE, MANIFEST_LIMIT, what=MANIFEST_FILE)
+        document = parse_document(raw, what=MANIFEST_FILE)
         self._root = Descriptor(document.media_type, digest_of(raw), len(raw))
 
     def read(self, descriptor: Descriptor, *, what: str, limit: int) -> bytes:
         """The bytes of a small blob, not verified yet."""
         path = descriptor.digest.hex
         if descriptor.type.role in ("manifest", "index"):
-            path = "manifest.json" if descriptor.digest == self._root.digest else f"{path}.manifest.json"
+            path = MANIFEST_FILE if descriptor.digest == self._root.digest else f"{path}.manifest.json"
         return read_file(self.tree, path, limit, what=what)
 
     def locate(self, layer: Descriptor, diff_id: Digest | None) -> StoredBlob | None:  # noqa: ARG002  # not kept by it

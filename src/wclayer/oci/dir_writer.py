@@ -17,8 +17,7 @@ from pathlib import Path
 
 from wclayer.errors import StoreError
 from wclayer.oci.descriptors import Descriptor
-from wclayer.oci.dir_transport import VERSION_FILE
-from wclayer.oci.docker_archive import MANIFEST_FILE
+from wclayer.oci.dir_transport import MANIFEST_FILE, VERSION_FILE
 from wclayer.oci.sources import BinarySource, store_error
 from wclayer.oci.temporary import open_temporary, sweep_temporaries
 from wclayer.oci.verified import copy_verified

@@ -6,19 +6,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from wclayer.errors import FormatError, NotFoundError, UnsupportedError, WclayerError
-from wclayer.oci.archive import ArchiveTree, first_name, has_tar_header
+from wclayer.errors import NotFoundError, UnsupportedError, WclayerError
 from wclayer.oci.descriptors import Descriptor
-from wclayer.oci.dir_transport import VERSION_FILE, DirTransport
-from wclayer.oci.docker_archive import MANIFEST_FILE, DockerArchive
+from wclayer.oci.dir_transport import MANIFEST_FILE, VERSION_FILE, DirTransport
 from wclayer.oci.image import Image, ImageStore
 from wclayer.oci.layout import LAYOUT_FILE, Layout
 from wclayer.oci.limits import Limits
-from wclayer.oci.pipeline import open_layer
 from wclayer.oci.platforms import PlatformSpec, parse_platform
-from wclayer.oci.rawlayer import file_image, open_stdin, stdin_image
+from wclayer.oci.rawlayer import stdin_image
 from wclayer.oci.references import Reference, looks_like_registry, names_registry, parse_reference, split_name
-from wclayer.oci.sources import open_file
 from wclayer.oci.trees import FolderTree
 
 if TYPE_CHECKING:
@@ -27,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["OpenStore", "open_image", "open_place"]
 
 _LAYER_FORMS = ("cim:", "transport:", "base:", "plain:")
-
-_ROOTS = ("files", "hives", "utilityvm")
-"""The folders at the top of a Windows layer tar, in lower case."""
 
 
 class OpenStore(ImageStore, Protocol):
@@ -96,10 +89,10 @@ def open_place(
             return Layout(FolderTree(path)), place
         case "dir":
             return DirTransport(FolderTree(path)), place
-        case "oci-archive":
-            return _layout_in(_archive(place, limits)), place
-        case "docker-archive":
-            return _saved_in(_archive(place, limits)), place
+        case "oci-archive" | "docker-archive":
+            from wclayer.oci.open_file import open_archive  # nor does a layout need what reads archives
+
+            return open_archive(place, limits), place
         case "stdin":
             return stdin_image()
         case "registry":
@@ -111,30 +104,6 @@ def open_place(
                 "images in engines are not available",
                 hint=f"copy it first: skopeo copy {place.location} oci:DIR:TAG, then use oci:DIR:TAG",
             )
-
-
-def _archive(place: Reference, limits: Limits) -> ArchiveTree:
-    if place.location == "-":
-        return ArchiveTree.spool(open_stdin(), "standard input", limits=limits)
-    return ArchiveTree.from_file(Path(place.location), limits=limits)
-
-
-def _saved_in(tree: ArchiveTree) -> DockerArchive:
-    try:
-        return DockerArchive(tree)
-    except BaseException:
-        tree.close()
-        raise
-
-
-def _layout_in(tree: ArchiveTree) -> Layout:
-    """The layout in an archive; when ``docker save`` wrote it, layers are also found where its own list has them."""
-    try:
-        elsewhere = DockerArchive(tree).layer_paths() if MANIFEST_FILE in tree else None
-        return Layout(tree, elsewhere=elsewhere)
-    except BaseException:
-        tree.close()
-        raise
 
 
 def _open_path(place: Reference, limits: Limits, network: Network | None) -> tuple[OpenStore, Reference] | Image:
@@ -153,17 +122,9 @@ def _open_path(place: Reference, limits: Limits, network: Network | None) -> tup
         if (path / VERSION_FILE).exists() and (path / MANIFEST_FILE).exists() and not name:
             return open_place(Reference("dir", str(path)), limits=limits)
         raise UnsupportedError(f"the folder {path} is neither an OCI layout nor one of skopeo's dir transport")
-    if not name and _starts_like_a_layer(path):
-        return file_image(path)
-    tree = ArchiveTree.from_file(path, limits=limits)
-    if LAYOUT_FILE in tree:
-        return _layout_in(tree), Reference("oci-archive", str(path), name)
-    if MANIFEST_FILE in tree:
-        return _saved_in(tree), Reference("docker-archive", str(path), name)
-    tree.close()
-    if name:
-        raise NotFoundError(f"the archive {path} has neither {LAYOUT_FILE} nor {MANIFEST_FILE}, so no image {name!r}")
-    return file_image(path, notes=("no image archive, and not the names of a Windows layer: taken for a layer",))
+    from wclayer.oci.open_file import open_unknown
+
+    return open_unknown(path, name, limits)
 
 
 def _existing(text: str) -> tuple[Path, str] | None:
@@ -176,16 +137,3 @@ def _existing(text: str) -> tuple[Path, str] | None:
         except (OSError, ValueError):  # a name longer than the file system has, or not encodable
             continue
     return None
-
-
-def _starts_like_a_layer(path: Path) -> bool:
-    with open_layer(open_file(path), threads=False) as stream:
-        head = bytes(next(stream, b""))
-    if not head:
-        raise FormatError(f"{path} is empty", kind="unexpected-eof")
-    try:
-        return first_name(head).partition("/")[0].lower() in _ROOTS
-    except FormatError:
-        if has_tar_header(head):  # an odd one, whose name the standard library cannot tell: the layer reader will say
-            return True
-        raise
