@@ -127,7 +127,7 @@ class LayerStream:
         sharer = keeper if threads and keeper is not None and keeper.hashes else None
         if wants_blob:  # before anything is read
             if sharer is not None and compression in _HASHED_APART:
-                self._blob_hash = shared_blob = sharer.new_hash(blob_algorithm)
+                self._blob_hash = shared_blob = sharer.new_hash(blob_algorithm, late=True)
             else:
                 self._blob_hash = blob.hash = new_hash(blob_algorithm)
         if sharer is not None:

@@ -45,8 +45,11 @@ class SlabKeeper(Protocol):
     def done(self, release: Callable[[], None]) -> None:
         """The consumer goes on; ``release`` gives the slab back, now or later. What this raises, the consumer gets."""
 
-    def new_hash(self, algorithm: str) -> SlabHash:
-        """A digest of what is in slabs, ``sha256`` or ``sha512``."""
+    def new_hash(self, algorithm: str, *, late: bool = False) -> SlabHash:
+        """A digest of what is in slabs, ``sha256`` or ``sha512``.
+
+        With ``late`` the keeper may look for a while who had better compute it.
+        """
 
 
 class SlabHash(Protocol):

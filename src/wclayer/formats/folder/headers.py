@@ -1,7 +1,7 @@
 """``layer.headers``: what a tar holds besides the data of its entries, so that it can be written again byte for byte.
 
 The tar is cut into raw bytes (headers, padding, trailer, whatever is not kept elsewhere) and references to data that
-lies in the files of the layer folder. Both are collected in chunks of about 1 MiB: a table of the references, then all
+lies in the files of the layer folder. Both are collected in chunks of about 64 KiB: a table of the references, then all
 raw bytes. The whole is one Zstandard frame of level 1 with a checksum: about 110 bytes an entry, 1-2 us.
 
 Inside the frame: :data:`MAGIC`, then chunks. A chunk is two little-endian 32-bit numbers, the count of references and
@@ -32,8 +32,8 @@ __all__ = ["MAGIC", "Body", "HeaderRecordReader", "HeaderRecordWriter"]
 MAGIC = b"wclayer header record 1\n"
 
 _HEAD = Struct("<II")
-_CHUNK_RAW = 1 << 20
-_CHUNK_NUMBERS = 4 * 8192
+_CHUNK_RAW = 1 << 16  # they stay in the processor's cache until they are compressed
+_CHUNK_NUMBERS = 4 * 2048
 _MAX_RAW = 4 << 20
 _MAX_REFERENCES = 1 << 16
 _READ = 1 << 18

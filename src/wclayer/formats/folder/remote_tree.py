@@ -74,6 +74,7 @@ class RemoteTree(HostTree):
         self._unread = b""
         self._failure: WclayerError | None = None
         self._done = self._begun = 0  # lists of jobs
+        self._told = 0
         self._held: deque[tuple[int, Release]] = deque()  # slabs, and how many lists must be done before they are free
         memory = memory or SharedMemory()
         self._shared: SharedMemory | None = memory
@@ -190,6 +191,14 @@ class RemoteTree(HostTree):
         """Ask for bytes of the memory to be hashed."""
         self._add((HASH, number, algorithm, offset, length))
 
+    def hash_copy(self, number: int, algorithm: str, data: bytes) -> None:
+        """Ask for bytes to be hashed that lie elsewhere."""
+        for start in range(0, len(data), _WHOLE):
+            part = data[start : start + _WHOLE]
+            offset = self._room(len(part))
+            self._memory[offset : offset + len(part)] = part
+            self._add((HASH, number, algorithm, offset, len(part)))
+
     def digest(self, number: int) -> str:
         """The hash, once everything that was asked for is done."""
         row: list[Any] = [0, None, None]
@@ -198,6 +207,11 @@ class RemoteTree(HostTree):
         self.settle()
         known: str = row[1]
         return known
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs there were so far."""
+        return self._told + len(self._jobs)
 
     def hold(self, release: Release) -> None:
         """Give a slab back when the jobs so far, which may be about it, are done."""
@@ -279,6 +293,7 @@ class RemoteTree(HostTree):
         while len(self._sent) >= _MAX_SENT:
             self._take_answers(wait=True)
         message = encode(self._jobs)
+        self._told += len(self._jobs)
         self._jobs.clear()
         self._sent.append(self._added)
         self._begun += 1

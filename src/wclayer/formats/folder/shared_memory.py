@@ -20,17 +20,31 @@ RING = 8 << 20
 MAX_HELD = 2
 """Slabs that the reader has done with and the other process may not, where the stream needs others to go on."""
 
+_MANY = 100
+"""So many files and folders in each slab take longer to make than to inflate and to parse, as measured."""
+_SEEN = 8
+"""Slabs that were read when it is settled who hashes the blob, or ..."""
+_EARLY = 16
+"""... so many pieces of the blob, of half a MiB."""
+
 Release: TypeAlias = Callable[[], None]
 
 
 class FileMaker(Protocol):
     """The process that makes files of what lies in the memory."""
 
+    @property
+    def jobs(self) -> int:
+        """How much it was told to do so far: files, folders and links, and a little more."""
+
     def hold(self, release: Release, /) -> None:
         """Call ``release`` as soon as it needs nothing more of what it was told so far."""
 
     def hash(self, number: int, algorithm: str, offset: int, length: int, /) -> None:
         """Let it take so many bytes at ``offset`` of all the memory into the digest ``number``."""
+
+    def hash_copy(self, number: int, algorithm: str, data: bytes, /) -> None:
+        """Let it take ``data``, which lies elsewhere, into the digest ``number``."""
 
     def digest(self, number: int, /) -> str:
         """That digest, once all before is done."""
@@ -42,6 +56,7 @@ class SharedMemory:
     It keeps the slabs of one stream (:class:`wclayer.oci.workers.SlabKeeper`): ``slabs`` is their memory, and
     ``place()`` tells where in all the memory the one lies that the reader has. Up to ``most_held`` of them are kept for
     the other process once there is one (:meth:`attach`). With ``hashes`` that one hashes what lies in them, too.
+    ``begun`` counts the slabs that the reader got.
     """
 
     def __init__(self, room: int = 0, *, most_held: int = MAX_HELD, hashes: bool = False) -> None:
@@ -56,6 +71,7 @@ class SharedMemory:
         self._is_alone = True
         self._digests = 0
         self._offset = RING
+        self.begun = 0
 
     def attach(self, other: FileMaker) -> None:
         """Another process sees the memory from now on."""
@@ -65,6 +81,7 @@ class SharedMemory:
     def begin(self, offset: int) -> None:
         """The reader has the slab at ``offset`` of ``slabs``."""
         self._offset = RING + offset
+        self.begun += 1
 
     def done(self, release: Release) -> None:
         """The reader goes on; ``release`` gives the slab back."""
@@ -73,10 +90,13 @@ class SharedMemory:
         else:
             self._other.hold(release)
 
-    def new_hash(self, algorithm: str) -> SlabHash:
-        """A digest of bytes in the slabs; whether there is another process must be known before the first of them."""
+    def new_hash(self, algorithm: str, *, late: bool = False) -> SlabHash:
+        """A digest of bytes in the slabs; whether there is another process must be known before the first of them.
+
+        For what is ``late`` it is settled only after a few slabs who takes it.
+        """
         self._digests += 1
-        return SlabHash(self, self._digests, algorithm)
+        return SlabHash(self, self._digests, algorithm, late=late)
 
     def place(self) -> int:
         """Where the slab of the reader lies."""
@@ -100,31 +120,58 @@ class SharedMemory:
 class SlabHash:
     """A digest of bytes in the slabs (:class:`wclayer.oci.workers.SlabHash`): of the other process, if there is one."""
 
-    def __init__(self, memory: SharedMemory, number: int, algorithm: str) -> None:
+    def __init__(self, memory: SharedMemory, number: int, algorithm: str, *, late: bool) -> None:
         self._memory = memory
         self._number = number
         self._algorithm = algorithm
+        self._early: list[bytes] | None = [] if late else None  # what came before it is settled who hashes
+        self._is_own = False
         self._own: hashlib._Hash | None = None
         self._has_begun = False
         self._known: str | None = None
 
     def update(self, offset: int, length: int) -> None:
         """Take so many bytes from ``offset`` of the slabs."""
-        other = self._memory.other()
-        self._has_begun = True
+        if self._early is not None:
+            self._early.append(bytes(self._memory.slabs[offset : offset + length]))
+            if len(self._early) >= _EARLY or self._memory.begun >= _SEEN:
+                self._decide(self._early)
+            return
+        other = self._other()
         if other is not None:
             other.hash(self._number, self._algorithm, RING + offset, length)
-            return
-        if self._own is None:
-            self._own = hashlib.new(self._algorithm)
-        self._own.update(self._memory.slabs[offset : offset + length])
+        else:
+            self._add(self._memory.slabs[offset : offset + length])
 
     def hexdigest(self) -> str:
         """The hash of all that was taken; nothing more may be taken then. Raises what went wrong with it."""
+        if self._early:
+            self._decide(self._early)
         if self._known is None:
-            other = self._memory.other() if self._has_begun else None
+            other = self._other() if self._has_begun else None
             if other is not None:
                 self._known = other.digest(self._number)
             else:
                 self._known = (self._own or hashlib.new(self._algorithm)).hexdigest()
         return self._known
+
+    def _decide(self, early: list[bytes]) -> None:
+        """Leave it to the other process, unless that has many files to make: then this one waits for it anyway."""
+        self._early = None
+        other = self._memory.other()
+        self._is_own = other is not None and other.jobs > _MANY * self._memory.begun
+        for piece in early:
+            other = self._other()
+            if other is not None:
+                other.hash_copy(self._number, self._algorithm, piece)
+            else:
+                self._add(piece)
+
+    def _other(self) -> FileMaker | None:
+        self._has_begun = True
+        return None if self._is_own else self._memory.other()
+
+    def _add(self, piece: bytes | memoryview) -> None:
+        if self._own is None:
+            self._own = hashlib.new(self._algorithm)
+        self._own.update(piece)
