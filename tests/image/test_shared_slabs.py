@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerFolder, verify_folder
-from wclayer.formats.folder.shared_memory import SharedMemory
+from wclayer.formats.folder.shared_memory import SharedMemory, SlabHash
 from wclayer.formats.tar import TarLayerWriter
 from wclayer.image import importing
 from wclayer.image.importing import Pour, slab_memory
@@ -171,6 +171,29 @@ def test_both_digests_are_verified_whatever_they_are_of(tmp_path: Path, compress
     assert os.listdir(tmp_path) == ["layer"]
 
 
+@pytest.mark.parametrize(("size", "own"), [(3_000, True), (200_000, False)])
+def test_the_blob_is_hashed_by_the_process_that_has_less_to_do(
+    tmp_path: Path, size: int, own: bool, processors: int
+) -> None:
+    """Many small files take the other one longer; what it does not hash itself is still verified."""
+    chance = random.Random(6)
+    data = blob([file(f"Files/{n}", chance.randbytes(size)) for n in range(20 * SLAB_SIZE // size)])
+    promised = Digest("sha256", hashlib.sha256(data).hexdigest())
+    wrong = Digest("sha256", hashlib.sha256(b"other").hexdigest())
+    memory = slab_memory(None)
+    with open_layer(io.BytesIO(data), descriptor_digest=promised, keeper=memory) as stream:
+        with Pour(stream, tmp_path / "layer", memory=memory) as pour:
+            pour.run()
+            assert pour.poured.blob_digest == promised
+        if processors == 2:
+            known = stream._blob_hash
+            assert isinstance(known, SlabHash)
+            assert known._is_own == own
+    error = poured(tmp_path / "bad", data, shared=True, digest=wrong)
+    assert error.startswith("DigestMismatchError")
+    assert os.listdir(tmp_path) == []
+
+
 def test_without_the_other_process_this_one_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object, **_options: object) -> None:
         raise OSError("too many processes")
@@ -191,7 +214,11 @@ def test_an_empty_blob_has_the_digest_of_nothing(tmp_path: Path) -> None:
 def test_a_digest_is_not_told_when_its_process_is_gone() -> None:
     class Gone:
         def hold(self, release: Callable[[], None]) -> None: ...
+
+        jobs = 0
+
         def hash(self, number: int, algorithm: str, offset: int, length: int) -> None: ...
+        def hash_copy(self, number: int, algorithm: str, data: bytes) -> None: ...
         def digest(self, number: int) -> str: ...  # type: ignore[empty-body]
 
     memory = SharedMemory(SLAB_SIZE, hashes=True)
