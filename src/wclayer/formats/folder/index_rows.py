@@ -31,6 +31,7 @@ _BATCH_ROWS = 512
 _BATCH_BYTES = 4 << 20
 _KNOWN_BYTES = 8 << 20
 _CACHE_KIB = 8 << 10
+_SIZE_AT, _CRC32_AT, _TARGET_AT = map(ROW_COLUMNS.split(", ").index, ("size", "crc32", "target_entry"))
 
 
 def _insert(table: str, columns: str) -> str:
@@ -38,14 +39,13 @@ def _insert(table: str, columns: str) -> str:
 
 
 def _insert_link() -> str:
-    """A link, with the size and checksum of its file, whose row is there already."""
-    names = ROW_COLUMNS.split(", ")
-    target = names.index("target_entry") + 1
-    values = [
-        f"(SELECT {name} FROM entry WHERE id = ?{target})" if name in ("size", "crc32") else f"?{number}"  # noqa: S608 - columns
-        for number, name in enumerate(names, 1)
-    ]
-    return f"INSERT INTO entry({ROW_COLUMNS}) VALUES({', '.join(values)})"
+    """A link, with the size and checksum of the file whose number stands in their places; its row is there already."""
+    statement = _insert("entry", ROW_COLUMNS)
+    head, _, values = statement.rpartition("(")
+    marks = values.rstrip(")").split(", ")
+    for column, place in (("size", _SIZE_AT), ("crc32", _CRC32_AT)):
+        marks[place] = f"(SELECT {column} FROM entry WHERE id = ?)"  # noqa: S608 - columns of ours
+    return f"{head}({', '.join(marks)})"
 
 
 # The module asks each None first whether it would rather be something else, and that takes longer than to put a number
@@ -54,7 +54,6 @@ _INSERT_SHORT = {columns.count(",") + 1: _insert("entry", columns) for columns i
 _INSERT_ENTRY = _insert("entry", ROW_COLUMNS)
 _INSERT_LINK = _insert_link()
 _INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
-_TARGET_AT = ROW_COLUMNS.split(", ").index("target_entry")
 _DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
 _DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
 _ALL = ROW_COLUMNS.count(",") + 1
@@ -132,7 +131,10 @@ class IndexRows:
             self._insert([row for row in rows if len(row) == count], statement, _DELETE_ENTRY)
         others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) not in _INSERT_SHORT]
         self._insert([row for row in others if row[_TARGET_AT] is None], _INSERT_ENTRY, _DELETE_ENTRY)
-        self._insert([row for row in others if row[_TARGET_AT] is not None], _INSERT_LINK, _DELETE_ENTRY)
+        links = [row for row in others if row[_TARGET_AT] is not None]
+        for row in links:
+            row[_SIZE_AT] = row[_CRC32_AT] = row[_TARGET_AT]
+        self._insert(links, _INSERT_LINK, _DELETE_ENTRY)
         self._insert(_complete(self._stream_rows, first), _INSERT_STREAM, _DELETE_STREAM)
         self._full = len(self._rows) + _BATCH_ROWS
         self._pending_bytes = 0
