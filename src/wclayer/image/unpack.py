@@ -233,8 +233,10 @@ class _Layers:
         return lanes
 
     def _work_beside(self, lane: Lane) -> None:
-        with suppress(BaseException):  # which the schedule has
+        try:
             self._work(lane)
+        except BaseException as error:  # for the thread that waits for this one to raise
+            self._schedule.fail(-1, error)
 
     def _work(self, lane: Lane) -> None:
         """Let a lane do what it can. Raises nothing but interruptions; errors go to the schedule."""

@@ -30,29 +30,26 @@ __all__ = ["IndexRows"]
 _BATCH_ROWS = 512
 _BATCH_BYTES = 4 << 20
 _KNOWN_BYTES = 8 << 20
-_CACHE_KIB = 8 << 10
 _SIZE_AT, _CRC32_AT, _TARGET_AT = map(ROW_COLUMNS.split(", ").index, ("size", "crc32", "target_entry"))
 
 
-def _insert(table: str, columns: str) -> str:
-    return f"INSERT INTO {table}({columns}) VALUES({', '.join('?' * (columns.count(',') + 1))})"
-
-
-def _insert_link() -> str:
-    """A link, with the size and checksum of the file whose number stands in their places; its row is there already."""
-    statement = _insert("entry", ROW_COLUMNS)
-    head, _, values = statement.rpartition("(")
-    marks = values.rstrip(")").split(", ")
-    for column, place in (("size", _SIZE_AT), ("crc32", _CRC32_AT)):
-        marks[place] = f"(SELECT {column} FROM entry WHERE id = ?)"  # noqa: S608 - columns of ours
-    return f"{head}({', '.join(marks)})"
+def _insert(table: str, columns: str, **instead: str) -> str:
+    """A statement that takes a value for each column; ``instead`` says what is made of it where it is not put in."""
+    values = [instead.get(column, "?") for column in columns.split(", ")]
+    return f"INSERT INTO {table}({columns}) VALUES({', '.join(values)})"
 
 
 # The module asks each None first whether it would rather be something else, and that takes longer than to put a number
 # in its place. So what is None in nearly all rows is left out of them.
 _INSERT_SHORT = {columns.count(",") + 1: _insert("entry", columns) for columns in (PLAIN_COLUMNS, ORDINARY_COLUMNS)}
 _INSERT_ENTRY = _insert("entry", ROW_COLUMNS)
-_INSERT_LINK = _insert_link()
+# A link has the size and checksum of its file, whose row is there already and whose number stands in their places.
+_INSERT_LINK = _insert(
+    "entry",
+    ROW_COLUMNS,
+    size="(SELECT size FROM entry WHERE id = ?)",
+    crc32="(SELECT crc32 FROM entry WHERE id = ?)",
+)
 _INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
 _DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
 _DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
@@ -83,7 +80,6 @@ class IndexRows:
         self.execute("PRAGMA journal_mode = OFF")  # the whole layer is one transaction, and it is a rename
         self.execute("PRAGMA synchronous = OFF")
         self.execute("PRAGMA locking_mode = EXCLUSIVE")
-        self.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         for statement in TABLES.split(";"):
             self.execute(statement)
         self.execute("BEGIN")

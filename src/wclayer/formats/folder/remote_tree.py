@@ -14,6 +14,7 @@ import marshal
 import signal
 import socket
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
@@ -193,11 +194,9 @@ class RemoteTree(HostTree):
 
     def hash_copy(self, number: int, algorithm: str, data: bytes) -> None:
         """Ask for bytes to be hashed that lie elsewhere."""
-        for start in range(0, len(data), _WHOLE):
-            part = data[start : start + _WHOLE]
-            offset = self._room(len(part))
-            self._memory[offset : offset + len(part)] = part
-            self._add((HASH, number, algorithm, offset, len(part)))
+        with memoryview(data) as view:
+            for place in self._copied(view):
+                self._add((HASH, number, algorithm, *place))
 
     def digest(self, number: int) -> str:
         """The hash, once everything that was asked for is done."""
@@ -245,11 +244,8 @@ class RemoteTree(HostTree):
             if written > stored:
                 break
             with memoryview(piece) as view:
-                for start in range(0, len(view), _WHOLE):
-                    part = view[start : start + _WHOLE]
-                    offset = self._room(len(part))
-                    self._memory[offset : offset + len(part)] = part
-                    self._add((PIECE, offset, len(part)))
+                for place in self._copied(view):
+                    self._add((PIECE, *place))
         if written != stored:
             raise _wrong_size(written, stored, path)
 
@@ -264,6 +260,14 @@ class RemoteTree(HostTree):
             position = following
         if position != end:
             raise _wrong_size(position - offset, size, path)
+
+    def _copied(self, data: memoryview) -> Iterator[tuple[int, int]]:
+        """Put ``data`` into the ring, a piece at a time; where each lies must be told before the next is asked for."""
+        for start in range(0, len(data), _WHOLE):
+            part = data[start : start + _WHOLE]
+            offset = self._room(len(part))
+            self._memory[offset : offset + len(part)] = part
+            yield offset, len(part)
 
     def _room(self, size: int) -> int:
         """A place in the ring for ``size`` bytes."""

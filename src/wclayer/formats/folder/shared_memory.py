@@ -132,6 +132,7 @@ class SlabHash:
 
     def update(self, offset: int, length: int) -> None:
         """Take so many bytes from ``offset`` of the slabs."""
+        self._has_begun = True
         if self._early is not None:
             self._early.append(bytes(self._memory.slabs[offset : offset + length]))
             if len(self._early) >= _EARLY or self._memory.begun >= _SEEN:
@@ -168,7 +169,6 @@ class SlabHash:
                 self._add(piece)
 
     def _other(self) -> FileMaker | None:
-        self._has_begun = True
         return None if self._is_own else self._memory.other()
 
     def _add(self, piece: bytes | memoryview) -> None:

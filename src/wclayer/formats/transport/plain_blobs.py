@@ -103,8 +103,7 @@ def blob_stream(
             piece = next(file_pieces(descriptor, offset, min(PIECE, end - offset), path))
             offset += len(piece)
             yield piece
-        if offset == end:
-            return
-        yield from extent_pieces(lambda: volume.open_data(blob), [(offset, end - offset)], path)
+        if offset < end:
+            yield from extent_pieces(lambda: volume.open_data(blob), [(offset, end - offset)], path)
 
     return Stream(found.size, source)
