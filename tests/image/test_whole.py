@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -46,6 +48,37 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_stays(
     assert (tmp_path / "file").read_bytes() == b"1"
     sweep_files(tmp_path / "file")
     assert all(other.exists() for other in others)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no flock, and nothing is swept there")
+@pytest.mark.parametrize("ended", [True, False], ids=["removed already", "about to be removed"])
+def test_a_file_that_another_writer_takes_for_a_leftover_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """It has its name before it has its lock; who sweeps in between removes it."""
+    import fcntl
+
+    path = tmp_path / "file"
+    lock = fcntl.flock
+    swept: list[Path] = []
+    with ExitStack() as sweeping:
+
+        def late(descriptor: int, operation: int) -> None:
+            if not swept:
+                swept.extend(tmp_path.iterdir())
+                if ended:
+                    sweep_files(path)
+                else:
+                    lock(sweeping.enter_context(swept[0].open("rb")).fileno(), fcntl.LOCK_EX)
+            lock(descriptor, operation)
+
+        monkeypatch.setattr(fcntl, "flock", late)
+        with new_file(path) as file:
+            file.write(b"whole")
+            assert len(swept) == 1
+            assert swept[0] not in tmp_path.iterdir()
+    assert path.read_bytes() == b"whole"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_name_as_long_as_names_can_be(tmp_path: Path) -> None:

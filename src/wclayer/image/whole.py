@@ -29,19 +29,21 @@ def new_file(path: Path, *, sync: bool = True) -> Iterator[FileIO]:
     With ``sync`` it is durable before it takes the name; so it is in any case where something would be lost otherwise,
     which is what was there. Raises StoreError; then ``path`` is as it was.
     """
-    stem = _stem(path.name)
-    temporary = path.with_name(f"{stem}{os.urandom(8).hex()}")
     try:
         sweep_files(path)
-        try:
-            with temporary.open("xb", buffering=0) as file:
-                _lock(file.fileno())
-                yield file
-                if sync or path.exists():
-                    os.fsync(file.fileno())
-                temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        while True:
+            temporary = path.with_name(f"{_stem(path.name)}{os.urandom(8).hex()}")
+            try:
+                with temporary.open("xb", buffering=0) as file:
+                    if not _is_ours(file.fileno()):
+                        continue
+                    yield file
+                    if sync or path.exists():
+                        os.fsync(file.fileno())
+                    temporary.replace(path)
+                    return
+            finally:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
@@ -53,22 +55,29 @@ def sweep_files(path: Path) -> None:
         if is_leftover(other.name) and other.is_file() and not other.is_symlink():
             try:
                 with other.open("rb") as file:
-                    if _lock(file.fileno()):
+                    if _lock(file.fileno()) is True:
                         other.unlink()
             except FileNotFoundError:
                 continue  # complete meanwhile
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Lock a new file, unless another process that writes the same took it for a leftover before it was locked."""
+    return _lock(descriptor) is not False and os.fstat(descriptor).st_nlink > 0
 
 
 def _stem(name: str) -> str:
     return f".{os.fsencode(name)[:128].decode('utf-8', 'ignore')}."
 
 
-def _lock(descriptor: int) -> bool:
-    """Lock a file; False when another process holds it, or when it cannot be known."""
+def _lock(descriptor: int) -> bool | None:
+    """Lock a file: True when this worked, False when another process holds it, None when it cannot be known."""
     if sys.platform == "win32":
-        return False
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return None
     return True
