@@ -73,6 +73,7 @@ def command(
     everything else), layer:DIR or just DIR (a layer folder). What DST cannot hold is counted and told.
     """
     from wclayer.image.converting import ConvertOptions, convert
+    from wclayer.image.processors import prefer_throughput
     from wclayer.oci import Limits
 
     watcher = make_progress(progress)
@@ -90,7 +91,8 @@ def command(
         Limits.none() if no_limits else Limits(),
         network.for_image(source, progress=watcher),
     )
-    result = convert(source, destination, options, watcher)
+    with prefer_throughput():
+        result = convert(source, destination, options, watcher)
     tell_notices(result.notices, result.listed, "odd, changed or left out")
     is_data = destination == "-"
     if output_format == "json":

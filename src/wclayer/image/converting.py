@@ -10,29 +10,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from wclayer.errors import StoreError, UsageError, WclayerError
-from wclayer.formats.base import BaseFolderWriter
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, sweep
+from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.shaping import for_base, for_tar, for_transport, with_hard_links
 from wclayer.formats.tar import Policy, TarLayerWriter
 from wclayer.formats.transport import TransportFolderWriter
 from wclayer.image.chain import find_parents, with_ancestors
-from wclayer.image.cim_places import find_cims, is_cim_file
-from wclayer.image.converting_images import ImageOptions, convert_image, copy_tar, put_layer
-from wclayer.image.exporting import compression_of, export_layer, open_output
-from wclayer.image.importing import ImportedLayer, Pour, import_layer
+from wclayer.image.importing import ImportedLayer, Pour, import_layer, written_apart
 from wclayer.image.layer_places import Place, parse_place
 from wclayer.image.layer_sources import SourceOptions, open_layers
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
-from wclayer.image.unpack import UnpackOptions, UnpackResult, unpack
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem, LayerWriter, Notice, Notices, copy_layer
 from wclayer.oci import CompressedWriter, Image, Limits, open_image
 from wclayer.oci.mediatypes import Compression
 from wclayer.oci.network import Network
+
+if TYPE_CHECKING:
+    from wclayer.image.converting_images import ImageOptions
+    from wclayer.image.unpack import UnpackResult
 
 __all__ = ["ConvertForm", "ConvertOptions", "Converted", "convert"]
 
@@ -73,6 +73,8 @@ class ConvertOptions:
 
     def for_image(self) -> ImageOptions:
         """What concerns the writing of an image."""
+        from wclayer.image.converting_images import ImageOptions
+
         policy: Policy = "faithful" if self.form == "faithful" else "reference"
         return ImageOptions(
             policy, self.form in (None, "original"), self.compression or "gzip", self.level, self.os_version
@@ -149,6 +151,8 @@ class _Job:
     def _count(self) -> int:
         """How many layers the source has."""
         if self.source.kind == "cim":
+            from wclayer.image.cim_places import find_cims, is_cim_file
+
             return 1 if is_cim_file(self.source.path) else len(find_cims(self.source.path).layers)
         if self.source.kind == "unpacked":
             return len(UnpackedImage.load(self.source.path).layers)
@@ -224,6 +228,8 @@ class _Job:
             return image.manifest is None
 
     def _export(self, source: Place, destination: Place) -> None:
+        from wclayer.image.exporting import export_layer
+
         options = self.options
         done = export_layer(
             source.path,
@@ -239,6 +245,9 @@ class _Job:
 
     def _to_tar(self, source: Place, destination: Place, *, keep: bool) -> None:
         """Write a tar: the bytes that there are, or the items anew."""
+        from wclayer.image.converting_images import copy_tar
+        from wclayer.image.exporting import compression_of, open_output
+
         options = self.options
         compression = options.compression or compression_of(destination.text)
         with (
@@ -266,18 +275,22 @@ class _Job:
         with ExitStack() as held:
             opened = [held.enter_context(LayerFolder(parent)) for parent in parents]
             writer: LayerWriter
+            memory = None
             if destination.kind == "layer":
                 writer = LayerFolderWriter(path, parents=opened, notices=self.notices, sync=self.options.sync)
             elif destination.kind == "transport":
-                writer = TransportFolderWriter(path, notices=self.notices)
+                memory = written_apart() if source.kind in ("tar", "image") else None
+                writer = TransportFolderWriter(path, notices=self.notices, memory=memory)
             elif destination.kind == "base":
+                from wclayer.formats.base import BaseFolderWriter
+
                 writer = BaseFolderWriter(path, notices=self.notices)
             else:
                 from wclayer.formats.plain import PlainFolderWriter
 
                 writer = PlainFolderWriter(path)
             with writer:
-                self._pour(source, writer, self._shape(destination, opened))
+                self._pour(source, writer, self._shape(destination, opened), memory)
 
     def _shape(self, destination: Place, parents: Sequence[LayerFolder]) -> Shape:
         """What the items have to go through for a folder of that kind."""
@@ -290,13 +303,17 @@ class _Job:
 
         return shape
 
-    def _pour(self, source: Place, writer: LayerWriter, shape: Shape = iter) -> None:
-        with self.options.for_sources().open_items(source, self.notices, self.progress) as items:
+    def _pour(
+        self, source: Place, writer: LayerWriter, shape: Shape = iter, memory: SharedMemory | None = None
+    ) -> None:
+        with self.options.for_sources().open_items(source, self.notices, self.progress, memory) as items:
             copy_layer(shape(items), writer)
 
     # ------------------------------------------------------------------ several layers
 
     def _several(self) -> None:
+        from wclayer.image.unpack import UnpackOptions, unpack
+
         kind = self.destination.kind
         if kind in ("base", "tar"):
             what = "a base layer" if kind == "base" else "one tar"
@@ -366,6 +383,8 @@ class _Job:
         self.result.diff_ids = [diff_id for diff_id in done.diff_ids if diff_id is not None]
 
     def _to_image(self) -> None:
+        from wclayer.image.converting_images import convert_image, put_layer
+
         options = self.options
         if self.source.kind in ("image", "unpacked", "layer", "tar", "cim"):
             done = convert_image(

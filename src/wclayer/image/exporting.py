@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal, TypeAlias, TypedDict
 
 from wclayer.errors import NotFoundError, StoreError, UnsupportedError, UsageError, WclayerError
-from wclayer.formats.base import refuse_deletions
 from wclayer.formats.folder import LayerFolder, LayerFolderReader, require_original, write_original
 from wclayer.formats.hard_links import without_hard_links
 from wclayer.formats.shaping import for_tar
@@ -164,6 +163,8 @@ class _Export:
                 export_transport_to_tar(path, writer.write, lenient=True, **options)
                 return
             if kind == "base":
+                from wclayer.formats.base import refuse_deletions
+
                 with open_layer_volume(path, label=str(path)) as volume:
                     refuse_deletions(volume)
             export_layer_to_tar(path, writer.write, is_base=kind == "base", **options)

@@ -21,9 +21,10 @@ from wclayer.oci.digests import digest_of
 from wclayer.oci.workers import SLAB_SIZE, SLABS
 from wclayer.processes import can_start_workers
 
-__all__ = ["ImportedLayer", "Pour", "import_layer", "slab_memory"]
+__all__ = ["ImportedLayer", "Pour", "import_layer", "slab_memory", "written_apart"]
 
 _FEW = 2
+_HELD_APART = 16
 _IN_USE = 2  # one that is filled or read, one with a piece of the blob
 _ROOM = (SLABS + MAX_HELD) * SLAB_SIZE  # not more: what is used again soon is still in the processor's cache
 
@@ -61,6 +62,16 @@ def slab_memory(size: int | None) -> SharedMemory | None:
         return SharedMemory(_ROOM, most_held=most, hashes=hashes)
     except OSError:
         return None  # one process can do it as well
+
+
+def written_apart() -> SharedMemory | None:
+    """Memory for slabs of which another process writes large data to files, where there can be such."""
+    if not can_start_workers():
+        return None
+    try:
+        return SharedMemory((SLABS + _HELD_APART) * SLAB_SIZE, most_held=_HELD_APART)
+    except OSError:
+        return None
 
 
 class Pour:

@@ -41,7 +41,7 @@ _DESCRIPTORS = 8192
 
 def serve(descriptor: int) -> None:
     """Do what the socket ``descriptor`` says; never returns."""
-    sys.setswitchinterval(0.0005)  # see wclayer.cli.main
+    sys.setswitchinterval(0.00005)  # see wclayer.cli.main
     _allow_descriptors()
     connection = socket.socket(fileno=descriptor)
     try:

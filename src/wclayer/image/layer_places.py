@@ -21,14 +21,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from wclayer.errors import NotFoundError, UsageError
-from wclayer.formats.base import BaseFolderReader
-from wclayer.formats.cim.layer_reader import CimLayerReader
 from wclayer.formats.folder import LayerFolder, LayerFolderReader
-from wclayer.formats.plain import METADATA, PlainFolderReader
+from wclayer.formats.folder.shared_memory import SharedMemory
+from wclayer.formats.plain.names import METADATA
 from wclayer.formats.tar import Policy, TarLayerReader
 from wclayer.formats.transport import TransportFolderReader
 from wclayer.image.chain import is_layer_folder
-from wclayer.image.cim_places import find_cims, is_cim_file
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import UnpackedImage
 from wclayer.model import LayerItem, Notices
@@ -106,10 +104,12 @@ def open_items(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     progress: Progress = NO_PROGRESS,
     network: Network | None = None,
+    memory: SharedMemory | None = None,
 ) -> Iterator[Iterable[LayerItem]]:
     """The items of the one layer at ``place``; at the end of the block all its digests have been verified.
 
-    Raises UsageError for an image of several layers.
+    Of a tar that is inflated into ``memory`` the items say where in it their data lies. Raises UsageError for an image
+    of several layers.
     """
     notices = Notices() if notices is None else notices
     if place.kind == "layer":
@@ -118,10 +118,16 @@ def open_items(
     elif place.kind == "transport":
         yield TransportFolderReader(existing_folder(place), policy=policy, lenient=True, notices=notices)
     elif place.kind == "base":
+        from wclayer.formats.base import BaseFolderReader
+
         yield BaseFolderReader(existing_folder(place), policy=policy, notices=notices)
     elif place.kind == "plain":
+        from wclayer.formats.plain import PlainFolderReader
+
         yield PlainFolderReader(existing_folder(place), notices=notices)
     elif place.kind == "cim":
+        from wclayer.formats.cim import CimLayerReader
+
         yield CimLayerReader(lone_cim(place))
     elif place.kind == "unpacked":
         layers = UnpackedImage.load(place.path).layers
@@ -135,10 +141,12 @@ def open_items(
                 raise UsageError(
                     f"{place} is an image of {len(image.layers)} layers", hint="unpack it, and name one of its layers"
                 )
-            with image.layers[0].stream(limits=limits, digests=False) as stream:
+            with image.layers[0].stream(limits=limits, digests=False, keeper=memory) as stream:
                 progress.begin(place.text)
+                lies = None if memory is None else memory.place
                 try:
-                    yield TarLayerReader(watched(stream, progress, place.text), policy=policy, notices=notices)
+                    slabs = watched(stream, progress, place.text)
+                    yield TarLayerReader(slabs, policy=policy, notices=notices, place=lies)
                     for _ in stream:
                         pass
                     stream.finish()
@@ -148,6 +156,8 @@ def open_items(
 
 def lone_cim(place: Place) -> Path:
     """The one image that a place of kind ``cim`` is. Raises UsageError for a folder of several, NotFoundError."""
+    from wclayer.image.cim_places import find_cims, is_cim_file
+
     if is_cim_file(place.path):
         return place.path
     layers = find_cims(place.path).layers

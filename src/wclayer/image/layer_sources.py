@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wclayer.errors import UsageError
-from wclayer.formats.cim.layer_reader import CimLayerReader
 from wclayer.formats.folder import LayerFolder, LayerFolderReader
+from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.tar import Policy, TarLayerReader
 from wclayer.image.chain import find_parents, with_ancestors
-from wclayer.image.cim_places import find_cims
 from wclayer.image.layer_places import Place, open_items
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import CONFIG_FILE, MANIFEST_FILE, UnpackedImage
@@ -35,7 +34,7 @@ class SourceOptions:
     network: Network | None = None
 
     def open_items(
-        self, place: Place, notices: Notices, progress: Progress
+        self, place: Place, notices: Notices, progress: Progress, memory: SharedMemory | None = None
     ) -> AbstractContextManager[Iterable[LayerItem]]:
         """The items of the one layer at ``place``, see :func:`~wclayer.image.layer_places.open_items`."""
         return open_items(
@@ -46,6 +45,7 @@ class SourceOptions:
             limits=self.limits,
             progress=progress,
             network=self.network,
+            memory=memory,
         )
 
 
@@ -162,6 +162,9 @@ def _reading(folder: LayerFolder) -> Callable[[], Iterable[LayerItem]]:
 
 
 def _of_cims(place: Place) -> LayerSources:
+    from wclayer.formats.cim import CimLayerReader
+    from wclayer.image.cim_places import find_cims
+
     stack = find_cims(place.path)
     if not stack.layers:
         raise UsageError(f"{place} has no layers")

@@ -243,6 +243,10 @@ class BackupStreamWriter:
         self._left -= len(data)
         self._write(data)
 
+    def written_elsewhere(self) -> None:
+        """The whole content that was announced goes where this goes, past it."""
+        self._left = 0
+
     def stream(self, stream_id: int, content: bytes, *, attributes: int = 0, name: str = "") -> None:
         """Write a whole small stream, in one piece."""
         self._write(self._head(stream_id, len(content), attributes, name, 0) + content)

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-__all__ = ["MAX_HELD", "RING", "FileMaker", "Release", "SharedMemory", "SlabHash"]
+__all__ = ["MAX_HELD", "RING", "Borrower", "FileMaker", "Release", "SharedMemory", "SlabHash"]
 
 RING = 8 << 20
 """Bytes in the ring: enough that neither process waits for the other's odd slow call."""
@@ -30,15 +30,19 @@ _EARLY = 16
 Release: TypeAlias = Callable[[], None]
 
 
-class FileMaker(Protocol):
+class Borrower(Protocol):
+    """Whoever lets another process see the memory."""
+
+    def hold(self, release: Release, /) -> None:
+        """Call ``release`` as soon as it needs nothing more of what it was told so far."""
+
+
+class FileMaker(Borrower, Protocol):
     """The process that makes files of what lies in the memory."""
 
     @property
     def jobs(self) -> int:
         """How much it was told to do so far: files, folders and links, and a little more."""
-
-    def hold(self, release: Release, /) -> None:
-        """Call ``release`` as soon as it needs nothing more of what it was told so far."""
 
     def hash(self, number: int, algorithm: str, offset: int, length: int, /) -> None:
         """Let it take so many bytes at ``offset`` of all the memory into the digest ``number``."""
@@ -68,6 +72,7 @@ class SharedMemory:
         self.all = memoryview(mmap.mmap(self.descriptor, RING + room))
         self.slabs = self.all[RING:]
         self._other: FileMaker | None = None
+        self._borrower: Borrower | None = None
         self._is_alone = True
         self._digests = 0
         self._offset = RING
@@ -75,8 +80,12 @@ class SharedMemory:
 
     def attach(self, other: FileMaker) -> None:
         """Another process sees the memory from now on."""
-        self._other = other
+        self._other = self._borrower = other
         self._is_alone = False
+
+    def lend(self, borrower: Borrower) -> None:
+        """The same for a process that does not hash."""
+        self._borrower = borrower
 
     def begin(self, offset: int) -> None:
         """The reader has the slab at ``offset`` of ``slabs``."""
@@ -85,10 +94,10 @@ class SharedMemory:
 
     def done(self, release: Release) -> None:
         """The reader goes on; ``release`` gives the slab back."""
-        if self._other is None:
+        if self._borrower is None:
             release()
         else:
-            self._other.hold(release)
+            self._borrower.hold(release)
 
     def new_hash(self, algorithm: str, *, late: bool = False) -> SlabHash:
         """A digest of bytes in the slabs; whether there is another process must be known before the first of them.
@@ -110,7 +119,7 @@ class SharedMemory:
 
     def forget(self) -> None:
         """Whoever was told of the slabs is gone."""
-        self._other = None
+        self._other = self._borrower = None
 
     def close(self) -> None:
         """Let go of the descriptor; the memory goes with whoever still looks at it. Harmless when called twice."""

@@ -12,20 +12,14 @@ from base64 import b64decode, b64encode
 from typing import Any, NamedTuple, TypeAlias
 
 from wclayer.errors import FormatError, WclayerError
+from wclayer.formats.plain.names import METADATA
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata, Stream, Tombstone
 from wclayer.ntfs.ea import ExtendedAttribute
 from wclayer.ntfs.names import checked_path, checked_stream_name
 from wclayer.ntfs.sddl import from_sddl, to_sddl
 from wclayer.ntfs.security import build
 
-__all__ = ["MAX_LINE", "METADATA", "SCHEMA", "STREAMS", "DescriptorTexts", "Line", "encode_item", "parse_line"]
-
-SCHEMA = "wclayer.plain/1"
-METADATA = "wclayer.jsonl"
-"""The name of the text file in the plain folder."""
-
-STREAMS = "wclayer.streams"
-"""The name of the folder that holds alternate streams too large for the text file."""
+__all__ = ["MAX_LINE", "DescriptorTexts", "Line", "encode_item", "parse_line"]
 
 MAX_LINE = 64 << 20  # bytes
 

@@ -17,7 +17,8 @@ from wclayer.errors import FormatError, NotFoundError, UnsafeEntryError, Wclayer
 from wclayer.formats.folder.content import file_stream, inline_stream
 from wclayer.formats.folder.door import DIRECTORY_FLAGS, Door, store_error
 from wclayer.formats.folder.schema import encode_ranges
-from wclayer.formats.plain.lines import MAX_LINE, METADATA, SCHEMA, STREAMS, DescriptorTexts, Line, parse_line
+from wclayer.formats.plain.lines import MAX_LINE, DescriptorTexts, Line, parse_line
+from wclayer.formats.plain.names import METADATA, SCHEMA, STREAMS
 from wclayer.model import AlternateStream, Entry, LayerItem, Metadata, Notices, Stream
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY
 from wclayer.ntfs.filetime import from_unix

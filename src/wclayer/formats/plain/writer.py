@@ -15,7 +15,8 @@ from wclayer.formats.folder.content import host_leaf, host_times, host_wants_esc
 from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, store_error
 from wclayer.formats.folder.index_builder import MAX_DEPTH
 from wclayer.formats.folder.staging import Staging
-from wclayer.formats.plain.lines import METADATA, SCHEMA, STREAMS, DescriptorTexts, encode_item
+from wclayer.formats.plain.lines import DescriptorTexts, encode_item
+from wclayer.formats.plain.names import METADATA, SCHEMA, STREAMS
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Stream, Tombstone, Transaction
 from wclayer.ntfs.names import encode_wtf8, fold
 

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from wclayer.formats.folder.door import store_error
 from wclayer.formats.volume import BackupRestore, OpenNode
-from wclayer.model import Buffer
+from wclayer.formats.volume.data_process import DataProcess
+from wclayer.model import Buffer, SharedSource
 from wclayer.writing import BITE, write_whole
 
-__all__ = ["BlobFile", "EntryFile", "RestoredFile"]
+__all__ = ["BlobApart", "BlobFile", "EntryFile", "RestoredFile"]
 
 _BUFFER = 1 << 16
 """Bytes that are gathered at most: a whole number of bites, so that what follows begins with one, too."""
@@ -88,6 +89,53 @@ class BlobFile:
             write_whole(partial(os.write, self._node.descriptor), rest)
         except OSError as error:
             raise store_error(error, "cannot write", self._node.host, self._node.volume.label) from error
+
+
+class BlobApart:
+    """The same blob, made by another process."""
+
+    def __init__(self, node: OpenNode, attributes: int, apart: DataProcess) -> None:
+        self.whole: bytearray | None = None
+        self._node = node
+        self._apart = apart
+        self._is_begun = False
+        self._buffer = bytearray(_ATTRIBUTES.pack(attributes & 0xFFFFFFFF))
+        parent, _, leaf = node.host.rpartition(b"/")
+        apart.begin(parent, leaf, node.path)
+
+    def write(self, data: Buffer) -> None:
+        """Take a piece. Raises StoreError, of this file or of an earlier one."""
+        buffer = self._buffer
+        if len(buffer) + len(data) <= BITE:
+            buffer += data
+            return
+        with memoryview(data) as view:
+            for start in range(0, len(view), BITE):
+                self._buffer += view[start : start + BITE]
+                if len(self._buffer) > BITE:
+                    self._flush()
+
+    def write_apart(self, source: SharedSource, size: int) -> None:
+        """Take ``size`` bytes from where they lie. Raises StoreError."""
+        self._flush()
+        offset = source.span(size)
+        self._apart.append_pieces(((offset, size),) if offset >= 0 else source.places(size))
+
+    def close(self) -> None:
+        """Nothing more comes. Raises StoreError."""
+        if not self._is_begun:
+            self.whole = self._buffer
+        self._flush()
+        self._apart.end(self._node.leave())
+
+    def abandon(self) -> None:
+        """Nothing needs to be let go of."""
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self._is_begun = True
+            buffer, self._buffer = self._buffer, bytearray()
+            self._apart.append(buffer)
 
 
 class RestoredFile:

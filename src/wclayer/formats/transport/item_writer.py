@@ -9,24 +9,28 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wclayer.errors import FormatError, UnsafeEntryError, UnsupportedError
+from wclayer.errors import FormatError, UnsafeEntryError, UnsupportedError, WclayerError
 from wclayer.formats.folder.door import store_error
+from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.transport.names import FILES, HIVES, TOMBSTONES, UTILITY_VM
 from wclayer.formats.transport.publish import publish_transport, refuse_foreign_manifest
 from wclayer.formats.transport.reader import open_blob
 from wclayer.formats.transport.tombstones import tombstone_lines
 from wclayer.formats.transport.writer import LegacyLayerWriter, PendingLink
-from wclayer.formats.volume import BasicInfo, Manifest, Status, Volume, VolumeError
+from wclayer.formats.volume import BasicInfo, Manifest, Volume, VolumeError
+from wclayer.formats.volume.data_process import DataProcess
 from wclayer.formats.volume.item_writer import VolumeItemWriter
 from wclayer.formats.volume.items import basic_of, write_streams
 from wclayer.formats.volume.paths import is_below, place_in_walk
 from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_ARCHIVE, FILE_ATTRIBUTE_DIRECTORY
-from wclayer.ntfs.names import encode_wtf8, fold
+from wclayer.ntfs.names import fold
 
 __all__ = ["TransportFolderWriter"]
 
 _TOGETHER = 32
+_NODE, _TIMES = 32, 64
+_MASK, _HASH = (1 << 32) - 1, (1 << 62) - 1
 
 
 class TransportFolderWriter(VolumeItemWriter):
@@ -34,13 +38,16 @@ class TransportFolderWriter(VolumeItemWriter):
 
     What such a folder cannot hold is refused, or given up with a notice: a utility VM and links to files of a parent
     (UnsupportedError), descriptors and attributes of hives (``hive-security``, ``hive-attributes``). Entries in each
-    other's way raise UnsafeEntryError. ``destination`` must not exist, or be empty.
+    other's way raise UnsafeEntryError. ``destination`` must not exist, or be empty. With ``memory``, which must be the
+    keeper of the slabs that the items come from, another process writes large data; errors of that come later.
     """
 
     kind = "a transport folder"
     _writer: LegacyLayerWriter
 
-    def __init__(self, destination: Path, *, notices: Notices | None = None) -> None:
+    def __init__(
+        self, destination: Path, *, notices: Notices | None = None, memory: SharedMemory | None = None
+    ) -> None:
         refuse_foreign_manifest(destination.absolute())
         super().__init__(destination, notices)
         folder = self._staging.path / "transport"
@@ -52,7 +59,11 @@ class TransportFolderWriter(VolumeItemWriter):
             except BaseException:
                 self._manifest.close(commit=False)
                 raise
-        self._writer = LegacyLayerWriter(self._volume, self._volume, ())
+        self._apart = None
+        if memory is not None:
+            self._apart = DataProcess(memory, self._volume.tree.door.root, where=str(self.path))
+            self._volume.tree.pending = self._apart
+        self._writer = LegacyLayerWriter(self._volume, self._volume, (), self._apart)
         self._reparse_points: set[str] = set()
         self._last_parent = ""
         self._last_place: list[bytes] = []
@@ -60,9 +71,17 @@ class TransportFolderWriter(VolumeItemWriter):
         self._said: dict[str, BasicInfo] = {}  # of links that are not made yet
         self._ready: list[PendingLink] = []  # links whose files are there
         self._links: dict[str, str] = {}
-        self._attributes: dict[str, int] = {}  # of files that a link may lead to at once
+        self._files: dict[str, int] = {}  # those that a link may lead to at once, see _packed
+
+    def _discard(self) -> None:
+        if self._apart is not None:
+            self._apart.close()
+        super()._discard()
 
     # ------------------------------------------------------------------ items
+
+    def _late_error(self) -> WclayerError | None:
+        return self._apart.failure if self._apart is not None else None
 
     def _take(self, item: LayerItem) -> None:
         super()._take(item)
@@ -130,12 +149,12 @@ class TransportFolderWriter(VolumeItemWriter):
             if not entry.is_directory and basic.attributes != FILE_ATTRIBUTE_ARCHIVE:
                 self.notices.add("hive-attributes", entry.path, "a transport folder has no attributes of hives")
         self._writer.add(path, basic)
-        write_streams(entry, self._writer.write)
+        write_streams(entry, self._writer.write, self._writer.write_apart)
         self._own(entry)
         if metadata.reparse is not None:
             self._reparse_points.add(fold(path))
         elif not entry.is_directory:
-            self._attributes[path] = basic.attributes
+            self._files[path] = _packed(basic, self._writer.last_node)
 
     def _link(self, path: str, target: str, said: BasicInfo) -> None:
         """Note a link: one to a file that came before, as nearly all are, is made soon, the others at the end."""
@@ -150,7 +169,7 @@ class TransportFolderWriter(VolumeItemWriter):
                 f"a transport folder cannot hold a link to {target}, which is in a parent", hint=error.hint
             ) from error
         self._said[self._writer.pending_links[-1].path] = said
-        if self._writer.pending_links[-1].target in self._attributes:
+        if self._writer.pending_links[-1].target in self._files:
             self._ready.append(self._writer.pending_links.pop())
 
     def _spelt(self, target: str) -> str:
@@ -165,6 +184,9 @@ class TransportFolderWriter(VolumeItemWriter):
     def _finish(self) -> None:
         writer, volume = self._writer, self._volume
         writer.close()
+        if self._apart is not None:
+            self._apart.settle()
+            self._apart.close()
         self._ready += writer.pending_links
         self._make_links()
         node = volume.create(TOMBSTONES)
@@ -183,40 +205,53 @@ class TransportFolderWriter(VolumeItemWriter):
     def _make_links(self) -> None:
         """Make the links that are ready. Only a few together, so that the folders they go to are still at hand."""
         links, self._ready = self._ready, []
-        self._manifest.prepare([encode_wtf8(link.target.replace("\\", "/")) for link in links[:_TOGETHER]])
         for link in links:
             path = link.path.replace("\\", "/")
+            file = -1 if self._volume.tree.has_aliases else self._files.get(link.target, -1)
+            blob = None
             try:
                 self._refuse_below_reparse_point(link.path)
-                blob = self._volume.link(self._volume, link.target, link.path)
+                if file >= 0:
+                    made = self._volume.link_made(link.target, file >> _NODE & _MASK, link.path)
+                else:
+                    blob = self._volume.link(self._volume, link.target, link.path)
+                    made = blob is not None
             except VolumeError as error:
                 raise self._refused(error, path) from error
-            if blob is None:
+            if not made:
                 raise UnsupportedError(
                     "the file system cannot make another name of a blob",
                     path=path,
                     hint="write it to one that has hard links",
                 )
-            self._tell_link_losses(link, blob, self._said.pop(link.path))
+            if blob is not None:
+                descriptor, attributes = open_blob(self._volume, blob)
+                os.close(descriptor)
+                file = _packed(blob.basic._replace(attributes=attributes), 0)
+            self._tell_link_losses(link, file, self._said.pop(link.path))
 
     def _refuse_below_reparse_point(self, path: str) -> None:
         """A folder that is a reparse point gets its placeholder back, which nothing may be put into."""
+        if not self._reparse_points:
+            return
         above = fold(path)
-        while self._reparse_points and (above := above.rpartition("\\")[0]):
+        while above := above.rpartition("\\")[0]:
             if above in self._reparse_points:
                 raise UnsafeEntryError(
                     "it lies below a reparse point", layer=str(self.path), path=path.replace("\\", "/")
                 )
 
-    def _tell_link_losses(self, link: PendingLink, blob: Status, said: BasicInfo) -> None:
+    def _tell_link_losses(self, link: PendingLink, file: int, said: BasicInfo) -> None:
         """Tell what the source says of a link and not of its file, which is all that is kept."""
-        if blob.basic[1:] != said[1:]:
+        of_link = _packed(said, 0)
+        if of_link >> _TIMES != file >> _TIMES:
             self.notices.add("link-times", link.path, "a link has the times of its file; the source has others")
-        attributes = self._attributes.get(link.target)
-        if attributes is None:
-            descriptor, attributes = open_blob(self._volume, blob)
-            os.close(descriptor)
-        if attributes != said.attributes:
+        if of_link & _MASK != file & _MASK:
             self.notices.add(
                 "link-attributes", link.path, "a link has the attributes of its file; the source has others"
             )
+
+
+def _packed(basic: BasicInfo, node: int) -> int:
+    """Attributes, the number in the manifest, and a hash of the times: small, for there is one for each file."""
+    return (hash(basic[1:]) & _HASH) << _TIMES | node << _NODE | basic.attributes & _MASK

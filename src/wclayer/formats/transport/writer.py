@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 
 from wclayer.errors import FormatError, UsageError, WclayerError
 from wclayer.formats.folder.door import store_error
-from wclayer.formats.transport.files import BlobFile, EntryFile, RestoredFile
+from wclayer.formats.transport.files import BlobApart, BlobFile, EntryFile, RestoredFile
 from wclayer.formats.transport.names import (
     ATTRIBUTES_SIZE,
     FILES,
@@ -28,8 +28,9 @@ from wclayer.formats.transport.names import (
 )
 from wclayer.formats.transport.utility_vm import clone_utility_vm
 from wclayer.formats.volume import BasicInfo, OpenNode, Volume, VolumeError
+from wclayer.formats.volume.data_process import DataProcess
 from wclayer.formats.volume.paths import clean, is_below
-from wclayer.model import Buffer
+from wclayer.model import Buffer, SharedSource
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_REPARSE_POINT
 from wclayer.ntfs.backup import BACKUP_REPARSE_DATA, BackupStreamReader
 
@@ -68,10 +69,15 @@ class LegacyLayerWriter:
     Windows paths; they are kept as given where the reference keeps them. The volumes are the caller's to close.
 
     With ``notices`` that are strict, what Windows' importer is not known to take is an error: other names at the top
-    than ``Files``, ``Hives`` and ``UtilityVM``, and names that end like sidecars.
+    than ``Files``, ``Hives`` and ``UtilityVM``, and names that end like sidecars. ``apart`` makes the blobs, as soon as
+    it is ready; it is the caller's to settle and to close. ``last_node`` is the number in the manifest of the blob that
+    was begun last.
     """
 
-    def __init__(self, transport: Volume, layer: Volume, parents: Sequence[Volume]) -> None:
+    def __init__(
+        self, transport: Volume, layer: Volume, parents: Sequence[Volume], apart: DataProcess | None = None
+    ) -> None:
+        self._apart = apart
         self.transport = transport
         self.layer = layer
         self.parents = tuple(parents)
@@ -82,6 +88,7 @@ class LegacyLayerWriter:
         self.changed_folders: list[ChangedFolder] = []
         self.added: set[str] = set()
         self.has_utility_vm = False
+        self.last_node = 0
         self.committed: BaseException | bool | None = None
         self._current: EntryFile | None = None
         self._current_is_in_layer = False
@@ -160,6 +167,14 @@ class LegacyLayerWriter:
             raise UsageError("closed: there is no entry that takes data")
         self._current.write(data)
 
+    def write_apart(self, source: SharedSource, size: int) -> bool:
+        """Let another process write the next ``size`` bytes; False, and nothing is done, if that is not for it."""
+        current = self._current
+        if not self._takes_data or not isinstance(current, BlobApart):
+            return False
+        current.write_apart(source, size)
+        return True
+
     def close(self) -> None:
         """End the writing: what ``tombstones.txt`` the layer brought goes, reparse folders come back."""
         if self._closed:
@@ -189,15 +204,22 @@ class LegacyLayerWriter:
         if is_directory:
             self.transport.mkdir(path)
             name = path + SIDECAR
-        node = self.transport.create(name)
+        apart = self._apart
+        if apart is not None and (not apart.is_ready() or is_below(path, HIVES)):
+            apart = None
+        node = self.transport.create(name, later=apart is not None)
+        self.last_node = node.record.node
         try:
             node.set_times(basic)
-            if is_below(path, HIVES):
+            if apart is not None:
+                self._current = BlobApart(node, basic.attributes, apart)
+            elif is_below(path, HIVES):
                 self._current = RestoredFile(node, security=False)
             else:
                 self._current = BlobFile(node, basic.attributes)
         except BaseException:
-            self._undo(node, name)
+            if apart is None:
+                self._undo(node, name)
             raise
         if is_directory:
             self._sidecar_of = PendingFolder(path, self.transport)
@@ -286,7 +308,7 @@ class LegacyLayerWriter:
             self._flush_error = error
             raise
         if folder is not None and not is_below(folder.path, HIVES):
-            self._take_away_reparse_folder(folder, current.whole if isinstance(current, BlobFile) else None)
+            self._take_away_reparse_folder(folder, current.whole if isinstance(current, BlobFile | BlobApart) else None)
 
     def _take_away_reparse_folder(self, folder: PendingFolder, sidecar: bytearray | None) -> None:
         """Remove the placeholder of a folder whose sidecar holds reparse data, until the writer is closed.

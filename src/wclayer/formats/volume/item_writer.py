@@ -74,8 +74,13 @@ class VolumeItemWriter(ItemTransaction):
         except VolumeError as error:
             raise self._refused(error, item.path) from error
         except WclayerError as error:
-            error.path = item.path
+            if error is not self._late_error():
+                error.path = item.path
             raise
+
+    def _late_error(self) -> WclayerError | None:
+        """The error that is about an item which was taken before, if there is one."""
+        return None
 
     @abstractmethod
     def _pour(self, item: LayerItem, path: str) -> None:

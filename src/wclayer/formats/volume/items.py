@@ -15,7 +15,7 @@ from wclayer.formats.volume.manifest import Manifest
 from wclayer.formats.volume.record import BasicInfo, Ranges
 from wclayer.formats.volume.tree import Status
 from wclayer.formats.volume.volume import Volume
-from wclayer.model import AlternateStream, Buffer, Entry, Metadata, Stream
+from wclayer.model import AlternateStream, Buffer, Entry, Metadata, SharedSource, Stream
 from wclayer.ntfs.backup import (
     BACKUP_ALTERNATE_DATA,
     BACKUP_DATA,
@@ -86,8 +86,13 @@ def _reading(volume: Volume, status: Status, ranges: Ranges | None) -> Callable[
     return lambda _stored: extent_pieces(lambda: volume.open_data(status), extents, readable(status.host))
 
 
-def write_streams(entry: Entry, write: Callable[[Buffer], object]) -> None:
-    """The backup stream of ``entry`` without its alternate streams: in the order in which BackupWrite is fed."""
+def write_streams(
+    entry: Entry, write: Callable[[Buffer], object], write_apart: Callable[[SharedSource, int], bool] | None = None
+) -> None:
+    """The backup stream of ``entry`` without its alternate streams: in the order in which BackupWrite is fed.
+
+    Data that lies in shared memory is offered to ``write_apart`` first, which says whether it took it.
+    """
     metadata = entry.metadata
     out = BackupStreamWriter(write)
     if metadata.security_descriptor is not None:
@@ -96,8 +101,15 @@ def write_streams(entry: Entry, write: Callable[[Buffer], object]) -> None:
         out.stream(BACKUP_EA_DATA, encode_eas(metadata.extended_attributes))
     if metadata.reparse is not None:
         out.stream(BACKUP_REPARSE_DATA, metadata.reparse)
-    if entry.data is not None:
-        _write_data(out, entry.data, BACKUP_DATA, "", entry.path)
+    data = entry.data
+    if data is not None and data.shared is not None and write_apart is not None and data.ranges is None:
+        out.header(BACKUP_DATA, data.size)
+        if write_apart(data.shared, data.size):
+            out.written_elsewhere()
+        else:
+            _write_pieces(out, data, entry.path)
+    elif data is not None:
+        _write_data(out, data, BACKUP_DATA, "", entry.path)
     out.close()
 
 
@@ -114,6 +126,13 @@ def _write_data(out: BackupStreamWriter, data: Stream, stream_id: int, name: str
             write_sparse(out, data.size, data.ranges, data.extents(), stream_id=stream_id, name=name)
             return
         out.header(stream_id, data.size, name=name)
+    except FormatError as error:
+        raise error.locate(path=path) from None
+    _write_pieces(out, data, path)
+
+
+def _write_pieces(out: BackupStreamWriter, data: Stream, path: str) -> None:
+    try:
         for piece in data.stored_pieces():
             out.write(piece)
     except FormatError as error:

@@ -173,9 +173,11 @@ class Manifest:
         self._nodes[record.node] = record
         self._dirty.add(record.node)
 
-    def link(self, path: bytes, record: Record) -> None:
-        """Make ``path`` another name of a file of this manifest."""
-        self._names[path] = record.node
+    def link(self, path: bytes, node: int) -> None:
+        """Make ``path`` another name of the file ``node`` of this manifest."""
+        if len(self._names) >= _BATCH:
+            self.flush()
+        self._names[path] = node
 
     def remove(self, path: bytes) -> None:
         """Forget the name ``path`` and, when it was the last one, the file."""

@@ -11,7 +11,7 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from wclayer.errors import StoreError, UnsupportedError
 from wclayer.formats.folder.content import host_leaf
@@ -30,7 +30,7 @@ from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import decode_wtf8, encode_wtf8, fold
 from wclayer.ntfs.reparse import build_link
 
-__all__ = ["Place", "Status", "Tree"]
+__all__ = ["PendingFiles", "Place", "Status", "Tree"]
 
 _FOLDERS = 64
 _TOGETHER = 256
@@ -99,11 +99,27 @@ class Place(NamedTuple):
     path: str
 
 
+class PendingFiles(Protocol):
+    """Whoever makes files that are not there yet; paths are those on this machine. Raises what went wrong."""
+
+    def finish_file(self, host: bytes, /) -> None:
+        """The file ``host`` is looked at."""
+
+    def finish_folder(self, parent: bytes, /) -> None:
+        """The names in ``parent`` are looked at."""
+
+
 class Tree:
-    """The names below the open folder ``root`` but the ``hidden`` ones at its top; ``where`` names it in errors."""
+    """The names below the open folder ``root`` but the ``hidden`` ones at its top; ``where`` names it in errors.
+
+    ``has_aliases`` tells whether any name got one. ``pending`` makes files that were noted (:meth:`added`) and may not
+    be there yet.
+    """
 
     def __init__(self, root: int, manifest: Manifest | None, where: str, hidden: Sequence[str] = ()) -> None:
         self.door = Door(root, where=where)
+        self.pending: PendingFiles | None = None
+        self.has_aliases = False
         self._hidden = frozenset(fold(name) for name in hidden)
         self.manifest = manifest
         self.where = where
@@ -172,6 +188,8 @@ class Tree:
 
     def status(self, folder: Folder, leaf: bytes) -> Status | None:
         """What the name ``leaf`` of ``folder`` is; None when it is gone."""
+        if self.pending is not None:
+            self.pending.finish_file(joined(folder.host, leaf))
         try:
             found = os.stat(leaf, dir_fd=self.door.directory(folder.host), follow_symlinks=False)
         except FileNotFoundError:
@@ -203,6 +221,7 @@ class Tree:
         if (len(leaf) <= _MAX_LEAF and not leaf.startswith(_ALIAS)) or self.manifest is None:
             return leaf
         alias = host_leaf(name, escape=True)
+        self.has_aliases = True
         self.manifest.set_alias(alias, name)
         return alias
 
@@ -309,6 +328,8 @@ class Tree:
         self._folders[fold(path)] = folder
 
     def _listed(self, folder: Folder) -> list[bytes]:
+        if self.pending is not None:
+            self.pending.finish_folder(folder.host)
         try:
             # A descriptor of its own: listing moves the position of the one that the door holds.
             here = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self.door.directory(folder.host))

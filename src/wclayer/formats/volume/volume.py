@@ -16,7 +16,7 @@ from typing import Self
 
 from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder.content import host_times
-from wclayer.formats.folder.door import DIRECTORY_FLAGS, NameTakenError, check_platform, joined, store_error
+from wclayer.formats.folder.door import DIRECTORY_FLAGS, Door, NameTakenError, check_platform, joined, store_error
 from wclayer.formats.volume.errors import (
     ERROR_ACCESS_DENIED,
     ERROR_ALREADY_EXISTS,
@@ -34,6 +34,7 @@ from wclayer.formats.volume.record import BasicInfo, Record
 from wclayer.formats.volume.tree import Place, Status, Tree
 from wclayer.model import Notices
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_READONLY
+from wclayer.ntfs.names import encode_wtf8
 
 __all__ = ["OpenNode", "RestoreObserver", "Volume"]
 
@@ -46,13 +47,15 @@ class OpenNode:
 
     __slots__ = ("_volume", "descriptor", "host", "is_directory", "path", "record")
 
-    def __init__(self, volume: Volume, path: str, host: bytes, record: Record, descriptor: int) -> None:
+    def __init__(
+        self, volume: Volume, path: str, host: bytes, record: Record, descriptor: int = -1, *, is_directory: bool = True
+    ) -> None:
         self._volume = volume
         self.path = path
         self.host = host
         self.record = record
         self.descriptor = descriptor
-        self.is_directory = descriptor < 0
+        self.is_directory = is_directory
 
     @property
     def volume(self) -> Volume:
@@ -80,6 +83,11 @@ class OpenNode:
                 raise store_error(error, "cannot set the times of", self.host, self._volume.label) from error
             finally:
                 os.close(descriptor)
+
+    def leave(self) -> int:
+        """Note what was set, of a file that is made elsewhere; returns the time for that, in ns after 1970."""
+        self._volume.changed(self.record)
+        return host_times(self.record.last_write_time)[1]
 
     def abandon(self) -> None:
         """Close without caring for errors; another one is on its way."""
@@ -211,7 +219,7 @@ class Volume:
         folder, host = place.folder, joined(place.folder.host, leaf)
         self.tree.added(folder, place.name, leaf)
         self.tree.entered(f"{folder.path}\\{place.name}" if folder.path else place.name, host)
-        return OpenNode(self, path, host, self._writable().put(host, Record.new(is_directory=True)), -1)
+        return OpenNode(self, path, host, self._writable().put(host, Record.new(is_directory=True)))
 
     def mkdir_all(self, path: str) -> None:
         """Make the folder ``path`` and those above it, as far as they are missing, from the top down.
@@ -235,13 +243,16 @@ class Volume:
             if not status.is_directory or status.is_reparse_point:
                 raise VolumeError("mkdir", part, ERROR_PATH_NOT_FOUND, where=self.label, reason="it is no folder")
 
-    def create(self, path: str) -> OpenNode:
-        """Make the file ``path``, which must not exist, and open it. Raises VolumeError."""
+    def create(self, path: str, *, later: bool = False) -> OpenNode:
+        """Make the file ``path``, which must not exist, and open it. Raises VolumeError.
+
+        With ``later`` somebody else makes it, which is :attr:`Tree.pending`.
+        """
         place = self._vacant(path, "open")
         parent = place.folder.host
         leaf = self.tree.host_leaf(place.name)
         try:
-            descriptor = self.tree.door.create(parent, leaf)
+            descriptor = -1 if later else self.tree.door.create(parent, leaf)
         except NameTakenError as error:
             raise VolumeError("open", path, ERROR_ALREADY_EXISTS, where=self.label) from error
         try:
@@ -249,16 +260,17 @@ class Volume:
             host = joined(parent, leaf)
             record = self._writable().put(host, Record.new(is_directory=False))
         except BaseException:
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
             raise
-        return OpenNode(self, path, host, record, descriptor)
+        return OpenNode(self, path, host, record, descriptor, is_directory=False)
 
     def open_folder(self, path: str, *, op: str = "open") -> OpenNode:
         """Open the folder ``path`` for being described; it may be a reparse point. Raises VolumeError."""
         status = self.lstat(path, op)
         if not status.is_directory:
             raise VolumeError(op, path, ERROR_DIRECTORY, where=self.label)
-        return OpenNode(self, path, status.host, self.described(status), -1)
+        return OpenNode(self, path, status.host, self.described(status))
 
     def described(self, status: Status) -> Record:
         """The record of ``status`` for being changed: the manifest gets one if it had none."""
@@ -352,31 +364,53 @@ class Volume:
         VolumeError, UnsafePathError: the target must be a file and no reparse point, and ``path`` must not exist.
         """
         old = source.ensure_not_reparse_point(target, "link")
-        above = folder_of(clean(path))
-        if above != "." and not self.tree.is_in_use(above):
-            parent = self.ensure_not_reparse_point(above, "link")
-            if not parent.is_directory:
-                raise VolumeError("link", path, ERROR_DIRECTORY, where=self.label)
+        self._check_above(path)
         if old.is_directory:
             raise VolumeError("link", path, ERROR_ACCESS_DENIED, where=self.label, reason=f"{target} is a folder")
-        place = self._vacant(path, "link")
-        leaf = self.tree.host_leaf(place.name)
-        try:
-            made = self.tree.door.link(source.tree.door, old.parent, old.leaf, place.folder.host, leaf, size=old.size)
-        except NameTakenError as error:
-            raise VolumeError("link", path, ERROR_ALREADY_EXISTS, where=self.label) from error
-        if not made:
+        host = self._make_link(source.tree.door, old.parent, old.leaf, old.size, path)
+        if host is None:
             return None
-        self.tree.added(place.folder, place.name, leaf)
         manifest = self._writable()
-        host = joined(place.folder.host, leaf)
         if source is self:
-            manifest.link(host, self.described(old))
+            manifest.link(host, self.described(old).node)
         else:
             record = manifest.put(host, old.record.copy())
             if source.manifest is not None and old.described:
                 manifest.copy_streams(source.manifest, old.record, record)
         return old
+
+    def link_made(self, target: str, node: int, path: str) -> bool:
+        """:meth:`link` for a file that :meth:`create` made as ``target``, with the number ``node`` in the manifest.
+
+        The file is not looked at again. Where names have aliases (:meth:`Tree.host_leaf`), :meth:`link` is needed.
+        """
+        self._check_above(path)
+        parent, _, leaf = encode_wtf8(target.replace("\\", "/")).rpartition(b"/")
+        if self.tree.pending is not None:
+            self.tree.pending.finish_file(joined(parent, leaf))
+        host = self._make_link(self.tree.door, parent, leaf, None, path)
+        if host is not None:
+            self._writable().link(host, node)
+        return host is not None
+
+    def _check_above(self, path: str) -> None:
+        above = folder_of(clean(path))
+        if above != "." and not self.tree.is_in_use(above):
+            parent = self.ensure_not_reparse_point(above, "link")
+            if not parent.is_directory:
+                raise VolumeError("link", path, ERROR_DIRECTORY, where=self.label)
+
+    def _make_link(self, door: Door, parent: bytes, leaf: bytes, size: int | None, path: str) -> bytes | None:
+        """Link and note the name ``path``; what it is called on this machine, None where that cannot link."""
+        place = self._vacant(path, "link")
+        new = self.tree.host_leaf(place.name)
+        try:
+            if not self.tree.door.link(door, parent, leaf, place.folder.host, new, size=size):
+                return None
+        except NameTakenError as error:
+            raise VolumeError("link", path, ERROR_ALREADY_EXISTS, where=self.label) from error
+        self.tree.added(place.folder, place.name, new)
+        return joined(place.folder.host, new)
 
     # ------------------------------------------------------------------ within
 
