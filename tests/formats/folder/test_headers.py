@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wclayer.errors import FormatError, NotFoundError, StoreError, WclayerError
-from wclayer.formats.folder.headers import MAGIC, Body, HeaderRecordReader, HeaderRecordWriter
+from wclayer.formats.folder.header_writer import MAGIC, HeaderRecordWriter
+from wclayer.formats.folder.headers import Body, HeaderRecordReader
 
 NUMBER = st.integers(0, 2**64 - 1)
 PARTS = st.lists(st.binary(max_size=50) | st.builds(Body, NUMBER, NUMBER, NUMBER), max_size=40)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.tar.archives import BLOCK, NUMBERS, with_checksum
@@ -24,6 +24,43 @@ def test_a_name_that_fills_its_field_has_no_terminator() -> None:
     header = parse_block(block(b"n" * 100, link=b"l" * 100, fields={345: b"p" * 155}))
     assert header.name == b"p" * 155 + b"/" + b"n" * 100
     assert header.linkname == b"l" * 100
+
+
+def read(data: bytes) -> list[object]:
+    """What the block says, or why it cannot be read."""
+    found: list[object] = [extension_size(data)]
+    try:
+        return [*found, parse_block(data)]
+    except FormatError as error:
+        return [*found, str(error)]
+
+
+@settings(max_examples=1000)
+@given(
+    kind=st.sampled_from([b"0", b"5", b"x"]),
+    size=st.integers(0, 8**11 - 1),
+    time=st.integers(0, 8**11 - 1),
+    name=st.binary(max_size=100),
+    offset=st.one_of(st.integers(0, BLOCK - 1), st.sampled_from([100, 124, 135, 136, 147, 148, 154, 155, 156])),
+    damage=st.one_of(st.binary(max_size=12), st.sampled_from([b"8", b" ", b"_", b"+1", b"-", b"7777777", b"ustar"])),
+    repaired=st.sampled_from(["", "right", "one less", "one more"]),
+)
+def test_what_was_read_before_makes_no_difference(
+    kind: bytes, size: int, time: int, name: bytes, offset: int, damage: bytes, repaired: str
+) -> None:
+    usual, other = (block(b"Files/a", kind, size=1, mode=mode) for mode in (0o644, 0o444))
+    bare = block(name, kind, size=size, mode=0o644, mtime=time)
+    damaged = (bare[:offset] + damage + bare[offset + len(damage) :])[:BLOCK]
+    data = with_checksum(damaged) if repaired else damaged
+    if repaired.startswith("one"):
+        wrong = int(data[148:154], 8) + (1 if repaired == "one more" else -1)
+        data = data[:148] + b"%06o" % wrong + data[154:]
+    for one in (data, bare):
+        read(usual)
+        after_its_like = read(one)
+        read(other)
+        assert read(one) == after_its_like
+        assert read(one) == after_its_like
 
 
 @pytest.mark.parametrize(

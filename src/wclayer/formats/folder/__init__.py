@@ -11,7 +11,8 @@ from wclayer._lazy import lazy_names
 
 if TYPE_CHECKING:
     from wclayer.formats.folder.folder import LayerFolder, read_layer_chain
-    from wclayer.formats.folder.headers import Body, HeaderRecordReader, HeaderRecordWriter
+    from wclayer.formats.folder.header_writer import HeaderRecordWriter
+    from wclayer.formats.folder.headers import Body, HeaderRecordReader
     from wclayer.formats.folder.index import LayerIndex
     from wclayer.formats.folder.index_writer import IndexWriter
     from wclayer.formats.folder.node import Node, StreamNode
@@ -43,7 +44,8 @@ __all__ = [
 
 _HOMES = {
     "wclayer.formats.folder.folder": ("LayerFolder", "read_layer_chain"),
-    "wclayer.formats.folder.headers": ("Body", "HeaderRecordReader", "HeaderRecordWriter"),
+    "wclayer.formats.folder.header_writer": ("HeaderRecordWriter",),
+    "wclayer.formats.folder.headers": ("Body", "HeaderRecordReader"),
     "wclayer.formats.folder.index": ("LayerIndex",),
     "wclayer.formats.folder.index_writer": ("IndexWriter",),
     "wclayer.formats.folder.node": ("Node", "StreamNode"),

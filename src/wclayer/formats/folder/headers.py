@@ -4,9 +4,10 @@ The tar is cut into raw bytes (headers, padding, trailer, whatever is not kept e
 lies in the files of the layer folder. Both are collected in chunks of about 64 KiB: a table of the references, then all
 raw bytes. The whole is one Zstandard frame of level 1 with a checksum: about 110 bytes an entry, 1-2 us.
 
-Inside the frame: :data:`MAGIC`, then chunks. A chunk is two little-endian 32-bit numbers, the count of references and
-the count of raw bytes; for each reference four 64-bit ones (raw bytes before it since the last one, ordinal, offset,
-length); then the raw bytes, of which those beyond the last reference come after it. An empty chunk ends the record.
+Inside the frame: :data:`~wclayer.formats.folder.header_writer.MAGIC`, then chunks. A chunk is two little-endian 32-bit
+numbers, the count of references and the count of raw bytes; for each reference four 64-bit ones (raw bytes before it
+since the last one, ordinal, offset, length); then the raw bytes, of which those beyond the last reference come after
+it. An empty chunk ends the record.
 """
 
 from __future__ import annotations
@@ -15,25 +16,20 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from struct import Struct, pack, unpack
+from struct import unpack
 from typing import NamedTuple
 
-from wclayer.errors import FormatError, NotFoundError, StoreError
+from wclayer.errors import FormatError, NotFoundError
 from wclayer.formats.folder.door import store_error
-from wclayer.writing import write_whole
+from wclayer.formats.folder.header_writer import HEAD, MAGIC
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-__all__ = ["MAGIC", "Body", "HeaderRecordReader", "HeaderRecordWriter"]
+__all__ = ["Body", "HeaderRecordReader"]
 
-MAGIC = b"wclayer header record 1\n"
-
-_HEAD = Struct("<II")
-_CHUNK_RAW = 1 << 16  # they stay in the processor's cache until they are compressed
-_CHUNK_NUMBERS = 4 * 2048
 _MAX_RAW = 4 << 20
 _MAX_REFERENCES = 1 << 16
 _READ = 1 << 18
@@ -47,102 +43,10 @@ class Body(NamedTuple):
     length: int
 
 
-class HeaderRecordWriter:
-    """Writes the record ``path``, which must not exist; ``opener`` is that of :func:`open`.
-
-    The caller calls :meth:`segment` and :meth:`body` in the order of the tar, and :meth:`close` at its end: a record
-    that was not closed is refused by the reader. Raises StoreError.
-    """
-
-    def __init__(self, path: Path | str | bytes, *, opener: Callable[[str, int], int] | None = None) -> None:
-        self._path = os.fsdecode(path)
-        try:
-            self._file = open(path, "xb", buffering=0, opener=opener)  # noqa: SIM115 - closed by close()
-        except OSError as error:
-            raise self._refused(error) from error
-        self._compressor = zstd.ZstdCompressor(
-            options={zstd.CompressionParameter.compression_level: 1, zstd.CompressionParameter.checksum_flag: 1}
-        )
-        self._raw: list[bytes] = []
-        self._raw_length = 0
-        self._before = 0
-        self._numbers: list[int] = []
-        self._write(MAGIC)
-
-    def segment(self, data: bytes | bytearray | memoryview) -> None:
-        """Raw bytes of the tar; they are kept, so a buffer that will be used again is copied."""
-        if type(data) is not bytes:
-            data = bytes(data)
-        length = len(data)
-        if not length:
-            return
-        if length > _CHUNK_RAW:
-            for start in range(0, length, _CHUNK_RAW):
-                self.segment(data[start : start + _CHUNK_RAW])
-            return
-        self._raw.append(data)
-        self._before += length
-        self._raw_length += length
-        if self._raw_length >= _CHUNK_RAW:
-            self._flush()
-
-    def body(self, ordinal: int, offset: int, length: int) -> None:
-        """Here the tar holds ``length`` bytes from ``offset`` of the logical content of stream ``ordinal``."""
-        numbers = self._numbers
-        numbers += (self._before, ordinal, offset, length)
-        self._before = 0
-        if len(numbers) >= _CHUNK_NUMBERS:
-            self._flush()
-
-    def close(self) -> None:
-        """Write what is left and the end mark. Harmless when called twice."""
-        if self._file.closed:
-            return
-        try:
-            self._flush()
-            self._write(_HEAD.pack(0, 0))
-            self._put(self._compressor.flush())
-        finally:
-            self._file.close()
-
-    def abandon(self) -> None:
-        """Close the file as it is; the record is not complete."""
-        self._file.close()
-
-    def _flush(self) -> None:
-        if not self._raw and not self._numbers:
-            return
-        numbers = self._numbers
-        self._write(
-            b"".join(
-                (
-                    _HEAD.pack(len(numbers) // 4, self._raw_length),
-                    pack(f"<{len(numbers)}Q", *numbers),
-                    *self._raw,
-                )
-            )
-        )
-        self._raw.clear()
-        numbers.clear()
-        self._raw_length = self._before = 0
-
-    def _write(self, data: bytes) -> None:
-        self._put(self._compressor.compress(data))
-
-    def _put(self, data: bytes) -> None:
-        try:
-            write_whole(self._file.write, data)
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def _refused(self, error: OSError) -> StoreError:
-        return store_error(error, "cannot write the header record", os.fsencode(self._path), "")
-
-
 class HeaderRecordReader:
     """Reads the record ``path``: iterating yields raw ``bytes`` and :class:`Body` references in the order of the tar.
 
-    Raises NotFoundError, StoreError, and FormatError of kind ``header-record`` for a record that is damaged or was
+    Raises NotFoundError, and FormatError of kind ``header-record`` for a record that is damaged or was
     never finished. At most a few MiB are held, whatever the file says.
     """
 
@@ -157,7 +61,7 @@ class HeaderRecordReader:
                 if inflated.take(len(MAGIC)) != MAGIC:
                     raise inflated.damaged("it does not begin as one")
                 while True:
-                    references, raw_length = _HEAD.unpack(inflated.take(_HEAD.size))
+                    references, raw_length = HEAD.unpack(inflated.take(HEAD.size))
                     if not references and not raw_length:
                         break
                     yield from self._chunk(inflated, references, raw_length)

@@ -154,7 +154,7 @@ class TreeWorker:
         if length <= 0:
             return None if length else 0
         piece = self._memory[offset : offset + length]
-        written = os.write(descriptor, piece[:BITE])
+        written = os.write(descriptor, piece if length <= BITE else piece[:BITE])
         if written < length:
             write_whole(partial(os.write, descriptor), piece[written:])
         return crc32(piece)

@@ -19,7 +19,7 @@ from wclayer.formats.folder.checks import attach_streams, check_names
 from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, PRISTINE, crc32, stored_bytes
 from wclayer.formats.folder.door import READ_FLAGS, NameTakenError, store_error
 from wclayer.formats.folder.folder import LayerFolder, layer_chain_text, parents_fact
-from wclayer.formats.folder.headers import HeaderRecordWriter
+from wclayer.formats.folder.header_writer import HeaderRecordWriter
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.index_builder import IndexBuilder
 from wclayer.formats.folder.links import resolve_links

@@ -7,7 +7,7 @@ writes. Layout: POSIX.1-2017 ("ustar Interchange Format"), the GNU tar manual ("
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zlib import adler32
 
 from wclayer.errors import FormatError
@@ -40,6 +40,12 @@ _ORDINARY = re.compile(
 ).fullmatch
 
 
+_OCTAL: Final = b"01234567"
+
+# Of each type of member the ids, all that stands behind the checksum, the mode, and what both ends add to the checksum
+# of the rest. In a layer nearly all blocks are alike in them, and then need no match.
+_KNOWN: Final[dict[int, tuple[bytes, bytes, int, int]]] = {}
+
 _new = tuple.__new__
 
 
@@ -63,12 +69,22 @@ class RawHeader(NamedTuple):
 
 def parse_block(block: bytes) -> RawHeader:
     """Read one block of exactly 512 bytes. Raises FormatError (``tar-header``)."""
+    known = _KNOWN.get(block[156])
+    if known is not None and _is_like(block, known):
+        size_digits, time_digits = block[124:135], block[136:147]
+        if not size_digits.strip(_OCTAL) and not time_digits.strip(_OCTAL):
+            end_there = block.find(b"\0")
+            name = block[: end_there if end_there < 100 else 100]
+            time = int(time_digits, 8) * 1_000_000_000
+            size_there = int(size_digits, 8)
+            return _new(RawHeader, (name, known[2], size_there, time, block[156], b"", PAX, block, None, None))
     match = _ORDINARY(block)
     if match is None:
         return _parse_fields(block)
     mode, size, mtime, checksum, kind = match.groups()
     if int(checksum, 8) != _checksum(block):
         return _parse_fields(block)
+    _remember(block)
     end = block.find(b"\0")
     name = block[: end if end < 100 else 100]
     if block[345]:
@@ -80,10 +96,37 @@ def parse_block(block: bytes) -> RawHeader:
 
 def extension_size(block: bytes) -> int:
     """The size of the body behind the block of an extended header, all that matters of it; -1 if it needs a look."""
+    known = _KNOWN.get(block[156])
+    if known is not None and _is_like(block, known):
+        digits = block[124:135]
+        if not digits.strip(_OCTAL) and not block[136:147].strip(_OCTAL):
+            return int(digits, 8)
     match = _ORDINARY(block)
     if match is None or int(match[4], 8) != _checksum(block):
         return -1
+    _remember(block)
     return int(match[2], 8)
+
+
+def _remember(block: bytes) -> None:
+    """Note how an ordinary block without link name and prefix looks, for the next of its type."""
+    if not block[157] and not block[345]:
+        tail = block[156:]
+        rest = (adler32(tail[:256]) & 0xFFFF) + (adler32(tail[256:]) & 0xFFFF) - 3 + 256
+        _KNOWN[block[156]] = (block[100:124], tail, int(block[100:107], 8), rest)
+
+
+def _is_like(block: bytes, known: tuple[bytes, bytes, int, int]) -> bool:
+    """Whether ``block`` is ordinary, and differs from a known one in name, size and time at most.
+
+    What remains to be looked at are the digits of size and time.
+    """
+    if not block.endswith(known[1]) or not block.startswith(known[0], 100):
+        return False
+    if block[135] or block[147] or block[154] or block[155] != 0x20:
+        return False
+    digits = block[148:154]
+    return not digits.strip(_OCTAL) and int(digits, 8) == (adler32(block[:148]) & 0xFFFF) + known[3]
 
 
 def _checksum(block: bytes) -> int:
