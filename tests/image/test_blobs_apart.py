@@ -52,6 +52,10 @@ def members() -> list[bytes]:
         link("Files/d/link", "Files/d/page"),
         link("Files/d/LINK2", "files/D/SMALL"),
         link("Files/d/link3", "Files/d/link"),
+        file("Files/d/just before", DICE.randbytes(100_000)),
+        link("Files/d/link4", "files/d/JUST BEFORE"),
+        file("Files/d/Again before", b"small"),
+        link("Files/d/link5", "Files/d/Again before"),
         folder("Files/e"),
         file("Files/e/" + "ü" * 200, b"an alias"),
         link("Files/e/to an alias", "Files/e/" + "ü" * 200),
@@ -329,6 +333,15 @@ def test_what_is_looked_at_is_there(process: tuple[DataProcess, SharedMemory], t
     assert len(list((tmp_path / "d").iterdir())) == 50
     asked.finish_folder(b"elsewhere")
     asked.finish_file(b"elsewhere/x")
+    asked.begin(b"d", b"open", "d\\open")
+    asked.append(b"so far")
+    asked.append_pieces([(RING, 0)])
+    asked.finish_file(b"d/open")
+    assert (tmp_path / "d" / "open").read_bytes() == b"so far"
+    asked.append(b", and more")
+    asked.append_pieces([(RING, 0)])
+    asked.finish_folder(b"d")
+    assert (tmp_path / "d" / "open").read_bytes() == b"so far, and more"
 
 
 def test_the_first_error_stays_and_names_the_file(process: tuple[DataProcess, SharedMemory], tmp_path: Path) -> None:

@@ -94,17 +94,17 @@ class DataProcess:
         self._send_if_full()
 
     def finish_file(self, host: bytes) -> None:
-        """Wait for the file ``host``, if it was asked for."""
+        """Wait for the file ``host``, if it was asked for; of one that is not ended, for what was."""
         if host in self._files:
             self._send()
-            while host in self._files:
+            while self._sent and host in self._files:
                 self._take_answers(wait=True)
 
     def finish_folder(self, parent: bytes) -> None:
-        """Wait for the files that were asked for in ``parent``."""
+        """The same for all files in ``parent``."""
         if parent in self._folders:
             self._send()
-            while parent in self._folders:
+            while self._sent and parent in self._folders:
                 self._take_answers(wait=True)
 
     def hold(self, release: Release) -> None:
