@@ -152,6 +152,18 @@ def test_the_folder_is_the_same(
     assert {path: ours[path] for path in files} == {path: wanted[path] for path in files}
 
 
+def test_an_empty_file_may_be_the_last_thing_there_is(tmp_path: Path) -> None:
+    """At the end of a slab, of an archive that does not say where it ends."""
+    last = file("Files/last", b"")
+    start = b"".join((folder("Files"), FIRST, folder("Files/d"), last))
+    filler = file("Files/d/filler", bytes(-len(start) % MEBI - 512))
+    tar = tmp_path / "layer.tar"
+    tar.write_bytes(start[: -len(last)] + filler + last)
+    assert tar.stat().st_size % MEBI == 0
+    convert(str(tar), f"transport:{tmp_path / 'out'}")
+    assert (tmp_path / "out" / "Files" / "last").stat().st_size > 0
+
+
 def test_little_is_made_without_a_process(tmp_path: Path, started: list[int]) -> None:
     (tmp_path / "layer.tar").write_bytes(archive(folder("Files"), file("Files/a", bytes(4 * MEBI))))
     convert(str(tmp_path / "layer.tar"), f"transport:{tmp_path / 'out'}")

@@ -65,13 +65,13 @@ def slab_memory(size: int | None) -> SharedMemory | None:
 
 
 def written_apart() -> SharedMemory | None:
-    """Memory for slabs of which another process writes large data to files, where there can be such."""
+    """Memory for slabs of whose data another process makes blobs, should there be enough of it; where it can be had."""
     if not can_start_workers():
         return None
     try:
         return SharedMemory((SLABS + _HELD_APART) * SLAB_SIZE, most_held=_HELD_APART)
     except OSError:
-        return None
+        return None  # one process can do it as well
 
 
 class Pour:

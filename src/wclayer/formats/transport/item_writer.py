@@ -29,7 +29,7 @@ from wclayer.ntfs.names import fold
 __all__ = ["TransportFolderWriter"]
 
 _TOGETHER = 32
-_NODE, _TIMES = 32, 64
+_NODE, _TIMES = 32, 64  # where in _packed they begin, in bits
 _MASK, _HASH = (1 << 32) - 1, (1 << 62) - 1
 
 
@@ -39,7 +39,7 @@ class TransportFolderWriter(VolumeItemWriter):
     What such a folder cannot hold is refused, or given up with a notice: a utility VM and links to files of a parent
     (UnsupportedError), descriptors and attributes of hives (``hive-security``, ``hive-attributes``). Entries in each
     other's way raise UnsafeEntryError. ``destination`` must not exist, or be empty. With ``memory``, which must be the
-    keeper of the slabs that the items come from, another process writes large data; errors of that come later.
+    keeper of the slabs that the items come from, another process makes the blobs; errors of that come later.
     """
 
     kind = "a transport folder"

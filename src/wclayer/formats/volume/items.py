@@ -102,7 +102,7 @@ def write_streams(
     if metadata.reparse is not None:
         out.stream(BACKUP_REPARSE_DATA, metadata.reparse)
     data = entry.data
-    if data is not None and data.shared is not None and write_apart is not None and data.ranges is None:
+    if data is not None and data.shared is not None and write_apart is not None and data.ranges is None and data.size:
         out.header(BACKUP_DATA, data.size)
         if write_apart(data.shared, data.size):
             out.written_elsewhere()
