@@ -43,19 +43,19 @@ RestoreObserver = Callable[["OpenNode", bool, bytes], None]
 
 
 class OpenNode:
-    """A file or folder that is open for being written: its record, and a descriptor when it is a file."""
+    """A file or folder that is open for being written: its record, and a descriptor when it is a file made here."""
 
     __slots__ = ("_volume", "descriptor", "host", "is_directory", "path", "record")
 
     def __init__(
-        self, volume: Volume, path: str, host: bytes, record: Record, descriptor: int = -1, *, is_directory: bool = True
+        self, volume: Volume, path: str, host: bytes, record: Record, descriptor: int, *, later: bool = False
     ) -> None:
         self._volume = volume
         self.path = path
         self.host = host
         self.record = record
         self.descriptor = descriptor
-        self.is_directory = is_directory
+        self.is_directory = descriptor < 0 and not later
 
     @property
     def volume(self) -> Volume:
@@ -219,7 +219,7 @@ class Volume:
         folder, host = place.folder, joined(place.folder.host, leaf)
         self.tree.added(folder, place.name, leaf)
         self.tree.entered(f"{folder.path}\\{place.name}" if folder.path else place.name, host)
-        return OpenNode(self, path, host, self._writable().put(host, Record.new(is_directory=True)))
+        return OpenNode(self, path, host, self._writable().put(host, Record.new(is_directory=True)), -1)
 
     def mkdir_all(self, path: str) -> None:
         """Make the folder ``path`` and those above it, as far as they are missing, from the top down.
@@ -263,14 +263,14 @@ class Volume:
             if descriptor >= 0:
                 os.close(descriptor)
             raise
-        return OpenNode(self, path, host, record, descriptor, is_directory=False)
+        return OpenNode(self, path, host, record, descriptor, later=later)
 
     def open_folder(self, path: str, *, op: str = "open") -> OpenNode:
         """Open the folder ``path`` for being described; it may be a reparse point. Raises VolumeError."""
         status = self.lstat(path, op)
         if not status.is_directory:
             raise VolumeError(op, path, ERROR_DIRECTORY, where=self.label)
-        return OpenNode(self, path, status.host, self.described(status))
+        return OpenNode(self, path, status.host, self.described(status), -1)
 
     def described(self, status: Status) -> Record:
         """The record of ``status`` for being changed: the manifest gets one if it had none."""
