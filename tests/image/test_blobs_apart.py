@@ -389,7 +389,6 @@ def test_a_worker_that_gets_nonsense_ends(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
-@pytest.mark.usefixtures("nothing_stays_open")
 def test_an_interruption_leaves_nothing(tmp_path: Path, source: Path, started: list[int]) -> None:
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
