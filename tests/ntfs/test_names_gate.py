@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wclayer.errors import UnsafeEntryError
-from wclayer.ntfs.names import checked_path, checked_stream_name, name_notice, path_notice, split_stream, utf16_length
+from wclayer.ntfs.names import (
+    checked_path,
+    checked_stream_name,
+    has_passed,
+    name_notice,
+    path_notice,
+    split_stream,
+    utf16_length,
+    vouch,
+)
 
 HOSTILE = st.text(
     st.one_of(st.sampled_from(list("/\\:.. \0cCoOnNuUlL19$aZ\u00b9\U0001f600\ud800")), st.characters()), max_size=30
@@ -359,3 +368,15 @@ def test_a_long_hostile_path_is_judged_in_linear_time() -> None:
         with pytest.raises(UnsafeEntryError):
             checked_path(text)
         path_notice(text)
+
+
+def test_what_passed_is_that_very_text_and_the_last_one() -> None:
+    first, same, second = ("".join(["Files/", name]) for name in ("a", "a", "b"))
+    vouch(first)
+    assert has_passed(first)
+    assert first == same
+    assert not has_passed(same)
+    vouch(second)
+    assert has_passed(second)
+    assert not has_passed(first)
+    assert not has_passed("")

@@ -15,7 +15,7 @@ from wclayer.image.places import folder_made
 from wclayer.image.processors import usable_processors, worth_a_process
 from wclayer.image.progress import NO_PROGRESS, Progress, watched
 from wclayer.image.unpacked import UnpackedImage
-from wclayer.model import Notice, Notices, copy_layer
+from wclayer.model import Notice, Notices
 from wclayer.oci import Digest, LayerStream, Limits, open_image, open_layer
 from wclayer.oci.digests import digest_of
 from wclayer.oci.workers import SLAB_SIZE, SLABS
@@ -128,11 +128,7 @@ class Pour:
             recorder=self.writer.header_record(),
             place=self._memory.place if self._memory is not None else None,
         )
-        try:
-            copy_layer(reader, self.writer)
-        except WclayerError:
-            self.writer.settle()  # what went wrong before comes first
-            raise
+        self.writer.write_all(reader)
         stream.finish()
         self.poured = ImportedLayer(
             self.writer.path,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import codecs
 import re
 from functools import cache
+from typing import Final
 
 from wclayer.errors import FormatError, UnsafeEntryError
 from wclayer.ntfs.upcase import UPCASE_RUNS
@@ -29,6 +30,7 @@ __all__ = [
     "encode_wtf8",
     "fold",
     "from_utf16le",
+    "has_passed",
     "is_plain_path",
     "is_wtf8",
     "name_notice",
@@ -37,6 +39,7 @@ __all__ = [
     "strict_text",
     "to_utf16le",
     "utf16_length",
+    "vouch",
 ]
 
 MAX_COMPONENT = 255
@@ -73,6 +76,9 @@ _WIN32 = (
 )
 _IS_WIN32_PATH = re.compile(rf"{_WIN32}(?:/{_WIN32})*").fullmatch
 _NOT_IN_WIN32 = re.compile(r"[<>\"|?*\x00-\x1f]").search
+
+# The path that passed last, this very object: who gets it next need not look again.
+_PASSED: Final[list[str | None]] = [None]
 
 _DRIVE = re.compile(r"(?:\.?[/\\])*[A-Za-z]:").match
 
@@ -199,6 +205,16 @@ def checked_path(text: str) -> str:
     if utf16_length(path) > MAX_PATH:
         raise _unsafe(text, f"is longer than {MAX_PATH} UTF-16 units")
     return path
+
+
+def vouch(path: str) -> None:
+    """Say that ``path`` is what :func:`checked_path` gives for it; see :func:`has_passed`."""
+    _PASSED[0] = path
+
+
+def has_passed(path: str) -> bool:
+    """Whether ``path`` is the very object that :func:`vouch` was called with last: then it needs no second look."""
+    return path is _PASSED[0]
 
 
 def is_plain_path(text: str) -> bool:

@@ -522,6 +522,38 @@ def test_an_error_in_the_source_leaves_nothing(tmp_path: Path) -> None:
     assert tree(tmp_path) == set()
 
 
+def test_all_items_of_a_source_are_taken_at_once(tmp_path: Path) -> None:
+    items = [folder("Files"), file("Files/a", b"1"), alternate("Files/a", ":s:$DATA", b"2"), HardLink("b", "Files/a")]
+    with LayerFolderWriter(tmp_path / "layer") as writer:
+        writer.write_all(items)
+    assert read(tmp_path / "layer") == plain(items)
+
+
+def test_a_writer_whose_source_failed_cannot_be_committed(tmp_path: Path) -> None:
+    def items() -> Iterator[LayerItem]:
+        yield file("a")
+        raise FormatError("the tar ends here")
+
+    writer = LayerFolderWriter(tmp_path / "layer")
+    with pytest.raises(FormatError, match="the tar ends here"):
+        writer.write_all(items())
+    with pytest.raises(UsageError):
+        writer.commit()
+    assert tree(tmp_path) == set()
+
+
+def test_an_entry_that_was_refused_comes_before_an_error_of_the_source(tmp_path: Path) -> None:
+    def items() -> Iterator[LayerItem]:
+        yield from (file("a"), file("a"))
+        raise FormatError("the tar ends here")
+
+    writer = LayerFolderWriter(tmp_path / "layer")
+    with pytest.raises(UnsafeEntryError, match="duplicate entry"):
+        writer.write_all(items())
+    writer.abort()
+    assert tree(tmp_path) == set()
+
+
 def test_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "layer").mkdir()
     assert read(write(tmp_path / "layer", file("a"))) == plain([file("a")])

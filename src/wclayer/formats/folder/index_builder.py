@@ -26,7 +26,7 @@ from wclayer.formats.folder.schema import (
 )
 from wclayer.model import AlternateStream, Entry, HardLink, Metadata, Notices, Stream, Tombstone
 from wclayer.ntfs.ea import encode_eas
-from wclayer.ntfs.names import checked_path, checked_stream_name, encode_wtf8, fold
+from wclayer.ntfs.names import checked_path, checked_stream_name, encode_wtf8, fold, has_passed
 
 __all__ = ["MAX_DEPTH", "FolderMaker", "IndexBuilder"]
 
@@ -91,6 +91,8 @@ class IndexBuilder(IndexRows):
         folder = self._recent.get(parent)
         if folder is None:
             folder = self._walk(parent, path)
+        if has_passed(path):
+            return folder[0], folder[1], name
         # Of a known parent only the name is new; a path that could be too long is looked at as a whole.
         try:
             normal = checked_path(path if len(path) > _LONG else name)
@@ -290,16 +292,22 @@ class IndexBuilder(IndexRows):
             metadata.last_write_time,
             metadata.change_time,
             security,
-            None if data is None else data.size,
-            crc,
         ]
+        if data is not None:
+            row += (data.size, crc)
+            if data.ranges is not None:
+                ranges = encode_ranges(data.ranges, data.size)
         is_other = target is not None or host is not None or file_id is not None
-        if data is not None and data.ranges is not None:
-            ranges = encode_ranges(data.ranges, data.size)
-        if is_other or extended is not None or reparse is not None or ranges is not None:
+        if is_other or reparse is not None or ranges is not None:
+            if data is None:
+                row += (None, None)
             row += (extended, reparse, ranges)
-        if is_other:
-            row += (target, target_entry, None, None if host is None else host.decode(), file_id)
+            if is_other:
+                row += (target, target_entry, None, None if host is None else host.decode(), file_id)
+        elif extended is not None:
+            if data is None:
+                row += (None, None)
+            row.append(extended)
         self._collect(row)
         return row
 

@@ -6,16 +6,15 @@ Which rows there are, and what they refer to, is for :mod:`~wclayer.formats.fold
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, Final
 
 from wclayer._version import __version__
 from wclayer.formats.folder.schema import (
     INDEXES,
-    ORDINARY_COLUMNS,
-    PLAIN_COLUMNS,
     ROW_COLUMNS,
     STREAM_COLUMNS,
     TABLES,
@@ -30,30 +29,30 @@ __all__ = ["IndexRows"]
 _BATCH_ROWS = 512
 _BATCH_BYTES = 4 << 20
 _KNOWN_BYTES = 8 << 20
-_SIZE_AT, _CRC32_AT, _TARGET_AT = map(ROW_COLUMNS.split(", ").index, ("size", "crc32", "target_entry"))
 
 
-def _insert(table: str, columns: str, **instead: str) -> str:
-    """A statement that takes a value for each column; ``instead`` says what is made of it where it is not put in."""
-    values = [instead.get(column, "?") for column in columns.split(", ")]
-    return f"INSERT INTO {table}({columns}) VALUES({', '.join(values)})"
+def _insert(table: str, columns: Sequence[str]) -> str:
+    """A statement that takes a value for each column."""
+    return f"INSERT INTO {table}({', '.join(columns)}) VALUES({', '.join('?' * len(columns))})"
 
+
+_COLUMNS = ROW_COLUMNS.split(", ")
+_SIZE: Final = 12
+_CRC32: Final = 13
+_EA: Final = 14
+_TARGET: Final = 17
+_ALL = len(_COLUMNS)
 
 # The module asks each None first whether it would rather be something else, and that takes longer than to put a number
-# in its place. So what is None in nearly all rows is left out of them.
-_INSERT_SHORT = {columns.count(",") + 1: _insert("entry", columns) for columns in (PLAIN_COLUMNS, ORDINARY_COLUMNS)}
-_INSERT_ENTRY = _insert("entry", ROW_COLUMNS)
-# A link has the size and checksum of its file, whose row is there already and whose number stands in their places.
-_INSERT_LINK = _insert(
-    "entry",
-    ROW_COLUMNS,
-    size="(SELECT size FROM entry WHERE id = ?)",
-    crc32="(SELECT crc32 FROM entry WHERE id = ?)",
-)
-_INSERT_STREAM = _insert("stream", STREAM_COLUMNS)
+# in its place. So a row ends where nothing follows, and there is a statement for each length that rows of many have: of
+# folders, of dense files, of files with extended attributes, of other files, of what has everything.
+_INSERT_FIRST = {count: _insert("entry", _COLUMNS[:count]) for count in (_SIZE, _CRC32 + 1, _EA + 1, _TARGET, _ALL)}
+_INSERT_LINK = _insert("entry", [*_COLUMNS[:_EA], *_COLUMNS[_TARGET : _TARGET + 2]])
+_INSERT_STREAM = _insert("stream", STREAM_COLUMNS.split(", "))
 _DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
 _DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
-_ALL = ROW_COLUMNS.count(",") + 1
+_NONE = [None] * 3
+_UNKNOWN: Final = -1
 
 
 class IndexRows:
@@ -71,6 +70,9 @@ class IndexRows:
         self._stream_rows: list[list[Any]] = []
         self._full = _BATCH_ROWS
         self._pending_bytes = 0
+        # By number, 16 bytes for each: to look them up in the database takes ten times as long.
+        self._sizes = array("q")
+        self._checksums = array("q")
         self._security: dict[bytes, int] = {}
         self._security_bytes = 0
         try:
@@ -123,17 +125,54 @@ class IndexRows:
         """Put the rows collected so far into the database, up to the first that is not complete."""
         first = self.first_incomplete()
         rows = _complete(self._rows, first)
-        for count, statement in _INSERT_SHORT.items():
-            self._insert([row for row in rows if len(row) == count], statement, _DELETE_ENTRY)
-        others = [row + [None] * (_ALL - len(row)) for row in rows if len(row) not in _INSERT_SHORT]
-        self._insert([row for row in others if row[_TARGET_AT] is None], _INSERT_ENTRY, _DELETE_ENTRY)
-        links = [row for row in others if row[_TARGET_AT] is not None]
-        for row in links:
-            row[_SIZE_AT] = row[_CRC32_AT] = row[_TARGET_AT]
+        self._note_streams(rows)
+        by_length: dict[int, list[list[Any]]] = {count: [] for count in _INSERT_FIRST}
+        links: list[list[Any]] = []
+        for row in rows:
+            count = len(row)
+            if count > _TARGET:
+                if (number := row[_TARGET + 1]) is not None:
+                    row[_SIZE], row[_CRC32] = self._stream_of(number)
+                    if row[_EA:_TARGET] == _NONE and row[_TARGET + 2 :] == _NONE:
+                        links.append([*row[:_EA], *row[_TARGET : _TARGET + 2]])
+                        continue
+                row += [None] * (_ALL - count)
+            by_length[len(row)].append(row)
+        for count, several in by_length.items():
+            self._insert(several, _INSERT_FIRST[count], _DELETE_ENTRY)
         self._insert(links, _INSERT_LINK, _DELETE_ENTRY)
         self._insert(_complete(self._stream_rows, first), _INSERT_STREAM, _DELETE_STREAM)
         self._full = len(self._rows) + _BATCH_ROWS
         self._pending_bytes = 0
+
+    def _note_streams(self, rows: list[list[Any]]) -> None:
+        """Note size and checksum of the main streams, which links will ask for."""
+        if not rows:
+            return
+        begin: int = rows[0][0]
+        self._skip_to(begin)
+        end: int = rows[-1][0] + 1
+        if end - begin == len(rows):
+            self._sizes.fromlist(
+                [row[_SIZE] if len(row) > _CRC32 and row[_SIZE] is not None else _UNKNOWN for row in rows]
+            )
+            self._checksums.fromlist(
+                [row[_CRC32] if len(row) > _CRC32 and row[_CRC32] is not None else _UNKNOWN for row in rows]
+            )
+            return
+        for row in rows:
+            self._note_streams([row])
+
+    def _skip_to(self, number: int) -> None:
+        """What comes before the entry ``number`` are streams, which draw numbers, too."""
+        nothing = [_UNKNOWN] * (number - len(self._sizes))
+        self._sizes.fromlist(nothing)
+        self._checksums.fromlist(nothing)
+
+    def _stream_of(self, number: int) -> tuple[int | None, int | None]:
+        """Size and checksum of the main stream of an entry that was flushed."""
+        size, checksum = self._sizes[number], self._checksums[number]
+        return None if size == _UNKNOWN else size, None if checksum == _UNKNOWN else checksum
 
     def _insert(self, rows: list[list[Any]], statement: str, delete: str) -> None:
         if not rows:

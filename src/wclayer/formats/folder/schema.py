@@ -38,8 +38,6 @@ __all__ = [
     "FORMAT_VERSION",
     "INDEXES",
     "LINK",
-    "ORDINARY_COLUMNS",
-    "PLAIN_COLUMNS",
     "ROW_COLUMNS",
     "STREAM_COLUMNS",
     "SYNTHESISED",
@@ -71,14 +69,10 @@ ENTRY_COLUMNS = (
     "id, ordinal, parent, name, key, kind, attributes, creation_time, last_access_time, last_write_time, change_time,"
     " security, ea, reparse, size, ranges, crc32, target, target_entry, target_layer, host, file_id"
 )
-PLAIN_COLUMNS = (
+ROW_COLUMNS = (
     "id, ordinal, parent, name, key, kind, attributes, creation_time, last_access_time, last_write_time, change_time,"
-    " security, size, crc32"
+    " security, size, crc32, ea, reparse, ranges, target, target_entry, target_layer, host, file_id"
 )
-"""Those of an entry with nothing but times, attributes, a descriptor and a dense stream; the others are NULL."""
-ORDINARY_COLUMNS = f"{PLAIN_COLUMNS}, ea, reparse, ranges"
-"""Those of an entry that is no link and bears its own name on this machine; the others are NULL."""
-ROW_COLUMNS = f"{ORDINARY_COLUMNS}, target, target_entry, target_layer, host, file_id"
 """All of them, in the order in which they are written: what most entries do not have comes last."""
 STREAM_COLUMNS = "id, ordinal, entry, owner, name, key, size, ranges, crc32, content, host"
 

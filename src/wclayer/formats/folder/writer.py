@@ -14,28 +14,26 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
 
-from wclayer.errors import UnsafeEntryError, UsageError, WclayerError
+from wclayer.errors import UsageError, WclayerError
 from wclayer.formats.folder.checks import attach_streams, check_names
-from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, PRISTINE, crc32, stored_bytes
-from wclayer.formats.folder.door import READ_FLAGS, NameTakenError, store_error
+from wclayer.formats.folder.content import HEADER_RECORD, INDEX, LAYER_CHAIN, PRISTINE
+from wclayer.formats.folder.door import READ_FLAGS, store_error
 from wclayer.formats.folder.folder import LayerFolder, layer_chain_text, parents_fact
 from wclayer.formats.folder.header_writer import HeaderRecordWriter
 from wclayer.formats.folder.index import LayerIndex
 from wclayer.formats.folder.index_builder import IndexBuilder
+from wclayer.formats.folder.item_writer import ItemWriter
 from wclayer.formats.folder.links import resolve_links
 from wclayer.formats.folder.remote_tree import RemoteTree
 from wclayer.formats.folder.shared_memory import SharedMemory
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.folder.tree import HostTree
-from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Notices, Transaction
+from wclayer.model import LayerItem, Notices, Transaction
 from wclayer.processes import can_start_workers
 
-__all__ = ["INLINE_LIMIT", "Fact", "LayerFolderWriter"]
+__all__ = ["Fact", "LayerFolderWriter"]
 
 Fact: TypeAlias = str | int | None
-
-INLINE_LIMIT = 1 << 16
-"""Alternate streams of up to this many stored bytes lie in the database, larger ones in files."""
 
 
 class LayerFolderWriter(Transaction):
@@ -85,6 +83,7 @@ class LayerFolderWriter(Transaction):
             database = os.fspath(self._staging.path / os.fsdecode(INDEX))
             self._builder = IndexBuilder(database, self.notices, where=where, tree=self._tree)
             self._held.callback(self._builder.abandon)
+            self._items = ItemWriter(self._builder, self._tree)
         except BaseException:
             self.abort()
             raise
@@ -120,23 +119,18 @@ class LayerFolderWriter(Transaction):
         if self._state != "open":
             self._refuse_unless_open()
         try:
-            if isinstance(item, Entry):
-                if item.is_directory:
-                    self._builder.add_folder(item)
-                else:
-                    self._write_file(item)
-            elif isinstance(item, AlternateStream):
-                self._write_stream(item)
-            elif isinstance(item, HardLink):
-                self._builder.add_link(item)
-            else:
-                self._builder.add_tombstone(item)
-        except WclayerError:
-            self.settle()  # what went wrong before comes first
-            self._state = "broken"
+            self._items.write(item)
+        except BaseException as error:
+            self._break(error)
             raise
-        except BaseException:
-            self._state = "broken"
+
+    def write_all(self, items: Iterable[LayerItem]) -> None:
+        """Take all ``items``. What goes wrong with reading them is an error of this layer, too."""
+        self._refuse_unless_open()
+        try:
+            self._items.write_all(items)
+        except BaseException as error:
+            self._break(error)
             raise
 
     def put_pristine(self, name: str, content: bytes) -> None:
@@ -182,6 +176,12 @@ class LayerFolderWriter(Transaction):
         finally:
             self._staging.discard()
 
+    def _break(self, error: BaseException) -> None:
+        """Only :meth:`abort` is possible after ``error``; raises what went wrong before it, which comes first."""
+        self._state = "broken"
+        if isinstance(error, WclayerError):
+            self._tree.settle()
+
     def _opened(self, parent: LayerFolder | Path | str) -> LayerFolder:
         if isinstance(parent, LayerFolder):
             return parent
@@ -192,24 +192,6 @@ class LayerFolderWriter(Transaction):
     def _refuse_unless_open(self) -> None:
         if self._state != "open":
             raise UsageError(f"the writer of the layer {self.path} is {self._state}")
-
-    def _write_file(self, entry: Entry) -> None:
-        path = entry.path
-        parent, host_parent, name = self._builder.locate(path)
-        try:
-            crc, host = self._tree.add_file(host_parent, name, entry.data, entry.metadata.last_write_time, path)
-        except NameTakenError as error:
-            raise UnsafeEntryError(self._builder.taken(parent, name), path=path) from error
-        self._builder.add_file(entry, parent, name, crc, host=host)
-
-    def _write_stream(self, item: AlternateStream) -> None:
-        data = item.data
-        if data.stored <= INLINE_LIMIT:
-            content = stored_bytes(data, item.path)
-            self._builder.add_stream(item, crc32(content), content=content)
-        else:
-            crc, host = self._tree.add_stream(self._builder.next_number, data, item.path)
-            self._builder.add_stream(item, crc, host=host)
 
     def _finish(self) -> None:
         builder, tree, notices = self._builder, self._tree, self.notices

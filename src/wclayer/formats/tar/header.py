@@ -70,14 +70,11 @@ class RawHeader(NamedTuple):
 def parse_block(block: bytes) -> RawHeader:
     """Read one block of exactly 512 bytes. Raises FormatError (``tar-header``)."""
     known = _KNOWN.get(block[156])
-    if known is not None and _is_like(block, known):
-        size_digits, time_digits = block[124:135], block[136:147]
-        if not size_digits.strip(_OCTAL) and not time_digits.strip(_OCTAL):
-            end_there = block.find(b"\0")
-            name = block[: end_there if end_there < 100 else 100]
-            time = int(time_digits, 8) * 1_000_000_000
-            size_there = int(size_digits, 8)
-            return _new(RawHeader, (name, known[2], size_there, time, block[156], b"", PAX, block, None, None))
+    if known is not None and (size_there := _size_if_like(block, known)) >= 0:
+        end_there = block.find(b"\0")
+        name = block[: end_there if end_there < 100 else 100]
+        time = int(block[136:147], 8) * 1_000_000_000
+        return _new(RawHeader, (name, known[2], size_there, time, block[156], b"", PAX, block, None, None))
     match = _ORDINARY(block)
     if match is None:
         return _parse_fields(block)
@@ -97,10 +94,8 @@ def parse_block(block: bytes) -> RawHeader:
 def extension_size(block: bytes) -> int:
     """The size of the body behind the block of an extended header, all that matters of it; -1 if it needs a look."""
     known = _KNOWN.get(block[156])
-    if known is not None and _is_like(block, known):
-        digits = block[124:135]
-        if not digits.strip(_OCTAL) and not block[136:147].strip(_OCTAL):
-            return int(digits, 8)
+    if known is not None and (size := _size_if_like(block, known)) >= 0:
+        return size
     match = _ORDINARY(block)
     if match is None or int(match[4], 8) != _checksum(block):
         return -1
@@ -116,17 +111,17 @@ def _remember(block: bytes) -> None:
         _KNOWN[block[156]] = (block[100:124], tail, int(block[100:107], 8), rest)
 
 
-def _is_like(block: bytes, known: tuple[bytes, bytes, int, int]) -> bool:
-    """Whether ``block`` is ordinary, and differs from a known one in name, size and time at most.
-
-    What remains to be looked at are the digits of size and time.
-    """
+def _size_if_like(block: bytes, known: tuple[bytes, bytes, int, int]) -> int:
+    """The size in ``block`` if it is ordinary and differs from a known one in name, size and time at most; else -1."""
     if not block.endswith(known[1]) or not block.startswith(known[0], 100):
-        return False
+        return -1
     if block[135] or block[147] or block[154] or block[155] != 0x20:
-        return False
-    digits = block[148:154]
-    return not digits.strip(_OCTAL) and int(digits, 8) == (adler32(block[:148]) & 0xFFFF) + known[3]
+        return -1
+    digits = block[124:135] + block[148:154]  # size and checksum in one go
+    if digits.strip(_OCTAL) or block[136:147].strip(_OCTAL):
+        return -1
+    both = int(digits, 8)
+    return both >> 18 if both & 0x3FFFF == (adler32(block[:148]) & 0xFFFF) + known[3] else -1
 
 
 def _checksum(block: bytes) -> int:

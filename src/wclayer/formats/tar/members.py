@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from wclayer.errors import FormatError, LimitError, WclayerError
 from wclayer.formats.tar.header import BLOCK, GNU, ZERO_BLOCK, RawHeader, extension_size, parse_block
@@ -24,6 +24,8 @@ _WITHOUT_BODY = frozenset(b"123456")
 _EXTENDED, _GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE = b"xgLKS"
 _MODIFIERS = frozenset(b"xLK")
 _FILE, _FOLDER = b"05"
+_USUAL: Final = 3 * BLOCK
+"""Room for the records of nearly every member, and the block behind them."""
 
 
 class HeaderRecorder(Protocol):
@@ -153,16 +155,18 @@ class Members:
 
         None unless all of it, with the padding before, is there to be seen.
         """
-        window = self._stream.window()
         start = self._padding
-        if len(window) < start + 2 * BLOCK or window[start + 156] != _EXTENDED:
-            return None
-        size = extension_size(bytes(window[start : start + BLOCK]))
         body = start + BLOCK
-        end = body + size + -size % BLOCK + BLOCK
-        if size < 0 or size > MAX_RECORDS or end > len(window):
+        raw = self._stream.peek(body + _USUAL)
+        if len(raw) < body + BLOCK or raw[start + 156] != _EXTENDED:
             return None
-        raw = bytes(window[:end])
+        size = extension_size(raw[start:body])
+        if size < 0 or size > MAX_RECORDS:
+            return None
+        end = body + size + -size % BLOCK + BLOCK
+        raw = raw[:end] if end <= len(raw) else self._stream.peek(end)
+        if len(raw) < end:
+            return None
         self._stream.advance(end)
         self._padding = 0
         if self._recorder is not None:

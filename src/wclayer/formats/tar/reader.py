@@ -26,7 +26,7 @@ from wclayer.model import AlternateStream, Entry, HardLink, LayerItem, Metadata,
 from wclayer.ntfs import filetime
 from wclayer.ntfs.attributes import FILE_ATTRIBUTE_DIRECTORY
 from wclayer.ntfs.ea import ExtendedAttribute
-from wclayer.ntfs.names import checked_path, decode_strict_utf8, decode_wtf8, is_wtf8, path_notice, split_stream
+from wclayer.ntfs.names import checked_path, decode_strict_utf8, decode_wtf8, is_wtf8, path_notice, split_stream, vouch
 from wclayer.ntfs.reparse import build_link
 
 __all__ = [
@@ -139,6 +139,7 @@ class TarLayerReader:
                 self._root(member)
                 return None
             self._look_at_name(path, kind)
+        vouch(path)
         if kind == _LINK:
             return self._hard_link(member, path)
         self._owner = path

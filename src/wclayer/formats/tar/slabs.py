@@ -54,23 +54,23 @@ class SlabStream:
         end = pos + count
         if end <= self._end:
             self._pos = end
-            return bytes(self._view[pos:end])
+            return self._view[pos:end].tobytes()
         parts = []
         while count:
             if self._pos == self._end and not self._next():
                 break
             part = self._view[self._pos : min(self._pos + count, self._end)]
-            parts.append(bytes(part))
+            parts.append(part.tobytes())
             self._pos += len(part)
             count -= len(part)
         return b"".join(parts)
 
-    def window(self) -> memoryview:
-        """What can be seen of the stream without reading on, perhaps nothing; :meth:`advance` passes over it."""
-        return self._view[self._pos : self._end]
+    def peek(self, count: int) -> bytes:
+        """Up to ``count`` bytes, as many as can be seen without reading on; :meth:`advance` passes over them."""
+        return self._view[self._pos : min(self._pos + count, self._end)].tobytes()
 
     def advance(self, count: int) -> None:
-        """Pass over ``count`` bytes of the :meth:`window`."""
+        """Pass over ``count`` bytes that :meth:`peek` gave."""
         self._pos += count
 
     def take(self, count: int) -> bytes:
