@@ -27,7 +27,7 @@ from wclayer.formats.folder.shared_memory import RING, SharedMemory
 from wclayer.formats.volume.data_process import DataProcess
 from wclayer.image import converting
 from wclayer.image.converting import convert
-from wclayer.processes import can_start_workers, start_worker
+from wclayer.processes import Worker, can_start_workers, start_worker
 
 pytestmark = pytest.mark.skipif(not can_start_workers(), reason="a second process is used on Linux only")
 
@@ -79,7 +79,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The processes that were started."""
     numbers: list[int] = []
 
-    def counted(module: str, arguments: tuple[int | str, ...], descriptors: list[int]) -> subprocess.Popen[bytes]:
+    def counted(module: str, arguments: tuple[int | str, ...], descriptors: list[int]) -> Worker:
         process = start_worker(module, arguments, descriptors)
         numbers.append(process.pid)
         return process
@@ -174,7 +174,7 @@ def test_little_is_made_without_a_process(tmp_path: Path, started: list[int]) ->
 def test_where_no_process_can_be_had_the_files_are_made_here(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_arguments: object) -> subprocess.Popen[bytes]:
+    def refused(*_arguments: object) -> Worker:
         raise OSError(11, "no process")
 
     monkeypatch.setattr("wclayer.formats.volume.data_process.start_worker", refused)
@@ -238,9 +238,9 @@ def test_a_full_disk_is_told_with_the_entry_that_did_not_fit(room: int, tmp_path
 @pytest.mark.usefixtures("nothing_stays_open")
 def test_a_process_that_dies_is_an_error(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
-    def killed(module: str, arguments: tuple[int | str, ...], descriptors: list[int]) -> subprocess.Popen[bytes]:
+    def killed(module: str, arguments: tuple[int | str, ...], descriptors: list[int]) -> Worker:
         process = start_worker(module, arguments, descriptors)
-        process.kill()
+        process.kill(10)
         return process
 
     monkeypatch.setattr("wclayer.formats.volume.data_process.start_worker", killed)

@@ -237,7 +237,7 @@ def test_a_process_that_dies_ends_the_layer_whatever_slabs_it_had(tmp_path: Path
     items: list[LayerItem] = [file(f"Files/{n}", bytes(500_000)) for n in range(200)]
     stream = open_layer(io.BytesIO(blob(items)), keeper=memory)
     with Pour(stream, tmp_path / "layer", memory=memory) as pour:
-        pour.writer._tree._process.kill()  # type: ignore[attr-defined]
+        pour.writer._tree._process.kill(10)  # type: ignore[attr-defined]
         with pytest.raises((StoreError, ConnectionError)):
             pour.run()
     assert os.listdir(tmp_path) == []

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from wclayer._version import __version__
 from wclayer.errors import StoreError, WclayerError
+from wclayer.processes import allow_copies
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -63,6 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def program() -> NoReturn:
     """The command as a process of its own: run it, and end."""
+    allow_copies()
     code = main()
     gc.freeze()  # all of it goes with the process; to look through it for cycles first would take the longest
     sys.exit(code)

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from wclayer.errors import NotFoundError, StoreError, UsageError
 from wclayer.formats.folder import StreamNode
-from wclayer.formats.folder.content import PIECE, host_times
+from wclayer.formats.folder.content import PIECE
 from wclayer.formats.folder.door import (
     DIRECTORY_FLAGS,
     Door,
@@ -19,6 +19,7 @@ from wclayer.formats.folder.door import (
     readable,
     store_error,
 )
+from wclayer.formats.folder.host_times import host_times
 from wclayer.image.globs import find_all
 from wclayer.image.paths import VOLUME, windows_path
 from wclayer.image.view import Consume, Found, View

@@ -10,14 +10,12 @@ import mmap
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from wclayer.errors import StoreError
 from wclayer.oci.outflow import SLAB_SIZE, Outflow, SlabWriter, Taker
 from wclayer.oci.outflow_worker import ANSWER, DIGEST, DONE, ORDER
-from wclayer.processes import start_worker
+from wclayer.processes import Worker, start_worker
 
 __all__ = ["OutflowProcess"]
 
@@ -59,7 +57,7 @@ class OutflowProcess(SlabWriter):
         self._free = [number * SLAB_SIZE for number in reversed(range(_SLABS))]
         self._waiting: list[tuple[int, int]] = []  # what was filled before there was a process
         self._connection: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Worker | None = None
         self._threads: Outflow | None = None
         self._unread = b""
         self._error: Exception | None = None
@@ -96,9 +94,7 @@ class OutflowProcess(SlabWriter):
         if process is not None and self.digest is not None:
             process.wait()  # it has said all that it had to say
         elif process is not None:
-            process.kill()  # it may be at a pipe from which nobody reads
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE)
+            process.kill(_PATIENCE)  # it may be at a pipe from which nobody reads
 
     def join(self) -> None:
         """Wait until all has ended, but not for what is stuck in a call that blocks."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import Door
 from wclayer.formats.folder.folder_times import FolderTimes, seal_folders
+from wclayer.formats.folder.host_times import host_times
 
 TIME = 132_000_000_000_000_000
 

@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from tests.formats.folder.layers import alternate, file, folder, plain, read, sparse, symlink, tree
 from wclayer.errors import StoreError, WclayerError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, verify_folder
-from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import Door, NameRefusedError
+from wclayer.formats.folder.host_times import host_times
 from wclayer.formats.folder.remote_tree import RemoteTree
 from wclayer.formats.folder.shared_memory import RING
 from wclayer.formats.folder.tree_jobs import (
@@ -422,6 +422,8 @@ def test_where_the_system_refuses_names_the_index_knows_the_others(
         return thread
 
     class Thread(threading.Thread):
+        pid = 0
+
         def wait(self) -> int:
             self.join()
             return 0

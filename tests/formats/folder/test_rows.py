@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.formats.folder.layers import alternate, file, folder, plain, read, sparse, symlink, write
-from wclayer.formats.folder import LayerFolderWriter
+from wclayer.errors import FormatError
+from wclayer.formats.folder import IndexWriter, LayerFolderWriter
 from wclayer.formats.folder.index_rows import _CRC32, _EA, _SIZE, _TARGET
 from wclayer.formats.folder.schema import ROW_COLUMNS
-from wclayer.model import HardLink, LayerItem, Tombstone
+from wclayer.model import Entry, HardLink, LayerItem, Metadata, Stream, Tombstone
 from wclayer.ntfs.ea import ExtendedAttribute
 
 ATTRIBUTE = (ExtendedAttribute(b"A", b"1", 0),)
@@ -96,3 +97,13 @@ def test_links_are_told_apart_from_what_is_flushed_before_them(tmp_path: Path, a
     found = {name: (size, size_of_file) for name, size, _, size_of_file, _ in rows(tmp_path / "layer")}
     for number in range(0, 1500, 7):
         assert found[f"link {number}"] == found[f"link {number}"][:1] * 2 == (number, number)
+
+
+@pytest.mark.parametrize("size", [1 << 63, (1 << 64) - 1])
+def test_a_size_that_no_file_has_is_an_error_of_the_format(size: int) -> None:
+    writer = IndexWriter()
+    writer.write(Entry("a", Metadata(), data=Stream(size, lambda _stored: iter(()))))
+    writer.write(HardLink("l", "a"))
+    writer.commit()
+    with pytest.raises(FormatError, match="damaged"):
+        writer.index.children()

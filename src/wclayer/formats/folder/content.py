@@ -15,7 +15,6 @@ from wclayer.formats.folder.checksums import crc32
 from wclayer.formats.folder.door import Door, joined, readable, store_error
 from wclayer.items import Ranges
 from wclayer.model import Stream
-from wclayer.ntfs.filetime import UNIX_EPOCH_TICKS
 from wclayer.ntfs.names import encode_wtf8, fold
 from wclayer.writing import BITE, write_whole
 
@@ -32,7 +31,6 @@ __all__ = [
     "file_at",
     "file_stream",
     "host_leaf",
-    "host_times",
     "host_wants_escape",
     "inline_stream",
     "stored_bytes",
@@ -52,10 +50,6 @@ PIECE = 1 << 18
 _MAX_LEAF = 255  # NAME_MAX of every file system in use
 _ESCAPED = ".WCL-"
 _RESERVED = "LAYER"
-
-# ext4 holds 1901 to 2446; what lies outside is wrapped or refused by one system or another, so it is brought inside.
-_EARLIEST = UNIX_EPOCH_TICKS - (1 << 31) * 10_000_000
-_LATEST = UNIX_EPOCH_TICKS + ((1 << 34) - (1 << 31) - 1) * 10_000_000
 
 
 def host_wants_escape(name: str, *, top: bool) -> bool:
@@ -78,14 +72,6 @@ def host_leaf(name: str, *, escape: bool) -> bytes:
     import hashlib  # rarely needed, and a tenth of what starting a second process takes
 
     return b".wcl-" + hashlib.sha256(leaf).hexdigest()[:32].encode()
-
-
-def host_times(filetime: int | None) -> tuple[int, int]:
-    """Access and modification time in ns after 1970 for a file last written at ``filetime``; unknown becomes 1970."""
-    if filetime is None:
-        return 0, 0
-    nanoseconds = (min(max(filetime, _EARLIEST), _LATEST) - UNIX_EPOCH_TICKS) * 100
-    return nanoseconds, nanoseconds
 
 
 def write_stream(descriptor: int, data: Stream, path: str) -> int:

@@ -137,9 +137,9 @@ class Door:
     ) -> bool:
         """Make ``leaf`` in ``parent`` another name of the ordinary file ``source_leaf`` behind ``source``.
 
-        The source must have ``size`` bytes, if given. False when the file system cannot: another device, too many
-        links, not permitted. Raises NameTakenError, NameRefusedError, StoreError, and IntegrityError when the source is
-        not the file it should be.
+        The source must have ``size`` bytes; None for what was made through this door a moment ago, which needs no look.
+        False when the file system cannot: another device, too many links, not permitted. Raises NameTakenError,
+        NameRefusedError, StoreError, and IntegrityError when the source is not the file it should be.
         """
         here, new = self.directory(parent), joined(parent, leaf)
         try:
@@ -150,11 +150,12 @@ class Door:
                 dst_dir_fd=here,
                 follow_symlinks=False,
             )
-            # Looked at now and not before: what bears the new name cannot be exchanged any more.
-            made = os.stat(leaf, dir_fd=here, follow_symlinks=False)
-            if not stat.S_ISREG(made.st_mode) or (size is not None and made.st_size != size):
-                os.unlink(leaf, dir_fd=here)
-                raise source._not_the_file(source_parent, source_leaf, made, size)
+            if size is not None:
+                # Looked at now and not before: what bears the new name cannot be exchanged any more.
+                made = os.stat(leaf, dir_fd=here, follow_symlinks=False)
+                if not stat.S_ISREG(made.st_mode) or made.st_size != size:
+                    os.unlink(leaf, dir_fd=here)
+                    raise source._not_the_file(source_parent, source_leaf, made, size)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errno.ENOTSUP):
                 old, status = source._opened(source_parent, source_leaf)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
-from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import Door, seal_folder
+from wclayer.formats.folder.host_times import host_times
 
 __all__ = ["FolderTimes", "seal_folders"]
 

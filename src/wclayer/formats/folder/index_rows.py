@@ -53,6 +53,7 @@ _DELETE_ENTRY = "DELETE FROM entry WHERE id = ?"
 _DELETE_STREAM = "DELETE FROM stream WHERE id = ?"
 _NONE = [None] * 3
 _UNKNOWN: Final = -1
+_MOST: Final = (1 << 63) - 1
 
 
 class IndexRows:
@@ -73,6 +74,7 @@ class IndexRows:
         # By number, 16 bytes for each: to look them up in the database takes ten times as long.
         self._sizes = array("q")
         self._checksums = array("q")
+        self._odd_sizes: dict[int, int] = {}
         self._security: dict[bytes, int] = {}
         self._security_bytes = 0
         try:
@@ -152,16 +154,21 @@ class IndexRows:
         begin: int = rows[0][0]
         self._skip_to(begin)
         end: int = rows[-1][0] + 1
-        if end - begin == len(rows):
-            self._sizes.fromlist(
-                [row[_SIZE] if len(row) > _CRC32 and row[_SIZE] is not None else _UNKNOWN for row in rows]
-            )
-            self._checksums.fromlist(
-                [row[_CRC32] if len(row) > _CRC32 and row[_CRC32] is not None else _UNKNOWN for row in rows]
-            )
+        if end - begin != len(rows):
+            for row in rows:
+                self._note_streams([row])
             return
-        for row in rows:
-            self._note_streams([row])
+        sizes = [row[_SIZE] if len(row) > _CRC32 and row[_SIZE] is not None else _UNKNOWN for row in rows]
+        try:
+            self._sizes.fromlist(sizes)
+        except OverflowError:
+            # Beyond 63 bits: only a source that lies has such a thing.
+            odd = [abs(size) > _MOST for size in sizes]
+            self._odd_sizes.update({row[0]: row[_SIZE] for row, is_odd in zip(rows, odd, strict=True) if is_odd})
+            self._sizes.fromlist([_UNKNOWN if abs(size) > _MOST else size for size in sizes])
+        self._checksums.fromlist(
+            [row[_CRC32] if len(row) > _CRC32 and row[_CRC32] is not None else _UNKNOWN for row in rows]
+        )
 
     def _skip_to(self, number: int) -> None:
         """What comes before the entry ``number`` are streams, which draw numbers, too."""
@@ -172,7 +179,7 @@ class IndexRows:
     def _stream_of(self, number: int) -> tuple[int | None, int | None]:
         """Size and checksum of the main stream of an entry that was flushed."""
         size, checksum = self._sizes[number], self._checksums[number]
-        return None if size == _UNKNOWN else size, None if checksum == _UNKNOWN else checksum
+        return self._odd_sizes.get(number) if size == _UNKNOWN else size, None if checksum == _UNKNOWN else checksum
 
     def _insert(self, rows: list[list[Any]], statement: str, delete: str) -> None:
         if not rows:

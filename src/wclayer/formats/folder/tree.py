@@ -15,13 +15,13 @@ from wclayer.formats.folder.content import (
     crc32,
     file_at,
     host_leaf,
-    host_times,
     host_wants_escape,
     write_stream,
 )
 from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, joined, store_error
 from wclayer.formats.folder.folder import LayerFolder
 from wclayer.formats.folder.folder_times import FolderTimes, seal_folders
+from wclayer.formats.folder.host_times import host_times
 from wclayer.formats.folder.links import Target
 from wclayer.formats.folder.node import Node
 from wclayer.formats.folder.staging import Staging

@@ -16,15 +16,10 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from wclayer.errors import WclayerError
-from wclayer.formats.folder.content import (
-    copy_beside,
-    crc32,
-    host_leaf,
-    host_times,
-    write_stream,
-)
+from wclayer.formats.folder.content import copy_beside, crc32, host_leaf, write_stream
 from wclayer.formats.folder.door import Door, NameRefusedError, joined, store_error
 from wclayer.formats.folder.folder_times import FolderTimes, seal_folders
+from wclayer.formats.folder.host_times import host_times
 from wclayer.formats.folder.tree_jobs import (
     DATE,
     DIGEST,

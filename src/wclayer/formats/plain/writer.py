@@ -11,8 +11,9 @@ from io import BufferedWriter, FileIO
 from pathlib import Path
 
 from wclayer.errors import LimitError, UnsafeEntryError, UsageError
-from wclayer.formats.folder.content import host_leaf, host_times, host_wants_escape, write_stream
+from wclayer.formats.folder.content import host_leaf, host_wants_escape, write_stream
 from wclayer.formats.folder.door import Door, NameRefusedError, NameTakenError, store_error
+from wclayer.formats.folder.host_times import host_times
 from wclayer.formats.folder.index_builder import MAX_DEPTH
 from wclayer.formats.folder.staging import Staging
 from wclayer.formats.plain.lines import DescriptorTexts, encode_item

@@ -11,7 +11,6 @@ from __future__ import annotations
 import marshal
 import signal
 import socket
-import subprocess
 from collections import deque
 from collections.abc import Iterable
 
@@ -20,7 +19,7 @@ from wclayer.formats.folder.door import joined
 from wclayer.formats.folder.shared_memory import Release, SharedMemory
 from wclayer.formats.volume.data_worker import ANSWER, BYTES, CLOSE, LENGTH, OPEN, ORDER, PIECE, Failure
 from wclayer.model import Buffer
-from wclayer.processes import start_worker
+from wclayer.processes import Worker, start_worker
 
 __all__ = ["DataProcess"]
 
@@ -43,7 +42,7 @@ class DataProcess:
         self._where = where
         self._memory = memory
         self._connection: socket.socket | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Worker | None = None
         self._can_start = True
         self._orders = bytearray(LENGTH.size)
         self._sent = 0  # lists without an answer

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.errors import UsageError, WclayerError
-from wclayer.formats.folder.content import host_times
 from wclayer.formats.folder.door import DIRECTORY_FLAGS, Door, NameTakenError, check_platform, joined, store_error
+from wclayer.formats.folder.host_times import host_times
 from wclayer.formats.volume.errors import (
     ERROR_ACCESS_DENIED,
     ERROR_ALREADY_EXISTS,

@@ -16,7 +16,7 @@ from pathlib import Path
 from wclayer.errors import WclayerError
 from wclayer.formats.folder import Node as LayerNode
 from wclayer.formats.folder import StreamNode
-from wclayer.formats.folder.content import host_times
+from wclayer.formats.folder.host_times import host_times
 from wclayer.image.chain import open_all
 from wclayer.image.mounting.fuse import Stat
 from wclayer.image.target import FolderLayer

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wclayer.errors import NotFoundError, StoreError
-from wclayer.formats.folder.content import host_times, write_stream
+from wclayer.formats.folder.content import write_stream
 from wclayer.formats.folder.door import DIRECTORY_FLAGS, Door, store_error
+from wclayer.formats.folder.host_times import host_times
 from wclayer.formats.folder.schema import database_error, decode_name, encodable_row, encode_name
 from wclayer.formats.folder.tree import host_name
 from wclayer.model import LayerItem, Metadata
