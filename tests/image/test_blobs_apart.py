@@ -389,6 +389,8 @@ def test_a_worker_that_gets_nonsense_ends(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
+# It may come in what others do when cycles are looked for, and stays there, which Python then tells.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interruption_leaves_nothing(tmp_path: Path, source: Path, started: list[int]) -> None:
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
