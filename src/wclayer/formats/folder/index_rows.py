@@ -71,7 +71,7 @@ class IndexRows:
         self._stream_rows: list[list[Any]] = []
         self._full = _BATCH_ROWS
         self._pending_bytes = 0
-        # By number, 16 bytes for each: to look them up in the database takes ten times as long.
+        # By number, 16 bytes for each: the database would have to be searched, and read again, for every link.
         self._sizes = array("q")
         self._checksums = array("q")
         self._odd_sizes: dict[int, int] = {}
