@@ -24,6 +24,7 @@ from tests.hostile.cases import NAME_CASES, Case
 from tests.hostile.format_cases import FORMAT_CASES
 from tests.hostile.link_cases import LINK_CASES, ORDER_CASES
 from tests.image.stacks import data_of, file, folder, gone, link, make_image, stream
+from tests.open_files import open_files
 from wclayer.errors import DigestMismatchError, FormatError, StoreError, WclayerError
 from wclayer.image import lane_process, lane_wire
 from wclayer.image import unpack as unpack_module
@@ -113,10 +114,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     return processes
 
 
-def held() -> tuple[int, int, list[int]]:
+def held() -> tuple[list[str], int, list[int]]:
     """Open files, threads, and processes that were started and not waited for, as far as the system tells."""
-    files = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
-    return files, threading.active_count(), sorted(children(os.getpid()))
+    return open_files(), threading.active_count(), sorted(children(os.getpid()))
 
 
 @pytest.fixture(autouse=True)

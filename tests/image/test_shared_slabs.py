@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import hashlib
 import io
@@ -18,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.open_files import open_files
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import LayerFolder, verify_folder
 from wclayer.formats.folder.shared_memory import SharedMemory, SlabHash
@@ -281,10 +281,8 @@ def test_where_there_is_no_such_memory_one_process_does_it(no_memory: None) -> N
 
 def test_no_descriptor_is_left_over(tmp_path: Path) -> None:
     poured(tmp_path / "a", blob([file("Files/a", b"x")]), shared=True)
-    gc.collect()  # what earlier tests left
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = open_files()
     poured(tmp_path / "b", blob([file("Files/a", b"x")]), shared=True)
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     poured(tmp_path / "bad", BAD["a file twice"][0](), shared=True)
-    gc.collect()  # an error knows where it came from
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before

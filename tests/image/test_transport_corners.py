@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from tests.formats.tar.archives import BLOCK, header_offsets
 from tests.formats.tar.building import END, block, member
 from tests.formats.transport.layers import ads, file, folder, gone, link, tar_of
 from tests.image.transport_layers import BASE, DIFF, UTILITY_VM, names
+from tests.open_files import open_files
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.tar import Members, SlabStream
 from wclayer.formats.transport import LegacyLayerWriter
@@ -26,10 +26,6 @@ from wclayer.model import LayerItem
 def base(tmp_path: Path) -> Path:
     """A base layer."""
     return import_layer_from_tar([tar_of(*BASE)], tmp_path / "base").path
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 def fail(*_arguments: object, **_options: object) -> None:

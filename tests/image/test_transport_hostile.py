@@ -20,6 +20,7 @@ import pytest
 
 from tests.formats.transport.layers import file, folder, gone, link, tar_of
 from tests.image.transport_layers import BASE, BOOT, DIFF, UTILITY_VM, names
+from tests.open_files import open_files
 from wclayer.errors import StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.folder import sweep
 from wclayer.image.transport_import import import_layer_from_tar
@@ -46,19 +47,19 @@ def files_no_larger_than(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("place", ["Files/big", "Hives/System_Delta", f"{BOOT}/big"])
 def test_32_a_full_disk_leaves_nothing_and_nothing_open(tmp_path: Path, base: Path, place: str) -> None:
     tar = tar_of(folder("Files"), folder("Hives"), *UTILITY_VM, file(place, bytes(4_000_000)))
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     with files_no_larger_than(1_000_000), pytest.raises(StoreError):
         import_layer_from_tar([tar], tmp_path / "layer", [base])
     assert names(tmp_path) == ["base"]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 def test_nothing_stays_open_whatever_happens(tmp_path: Path, base: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for number, items in enumerate((DIFF, [*DIFF, link("Files/x", "Files/none")], [*DIFF, gone("Files/d")])):
         with suppress(WclayerError):
             import_layer_from_tar([tar_of(*items)], tmp_path / f"l{number}", [base])
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     assert names(tmp_path) == ["base", "l0"]
 
 

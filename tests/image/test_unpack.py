@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.image.stacks import data_of, file, folder, gone, link, make_image, stream, tar
+from tests.open_files import open_files
 from wclayer.errors import DigestMismatchError, FormatError, IntegrityError, NotFoundError, StoreError, UnsafeEntryError
 from wclayer.formats.folder import LayerFolder
 from wclayer.image.progress import Progress
@@ -299,7 +300,6 @@ def test_a_wrong_digest_is_an_error_that_names_the_layer(tmp_path: Path) -> None
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_open() -> Iterator[None]:
-    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    before = open_files()
     yield
-    if before:
-        assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
+    assert len(open_files()) <= len(before) + 1

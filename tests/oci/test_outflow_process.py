@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.open_files import open_files
 from wclayer.errors import StoreError
 from wclayer.oci import CompressedWriter
 from wclayer.oci.digests import digest_of
@@ -48,12 +49,11 @@ def workers() -> list[int]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays() -> Iterator[None]:
-    threads, descriptors = set(threading.enumerate()), sorted(os.listdir("/proc/self/fd"))
+    threads, descriptors = set(threading.enumerate()), open_files()
     yield
-    gc.collect()
     assert set(threading.enumerate()) <= threads
     assert not workers()
-    assert sorted(os.listdir("/proc/self/fd")) == descriptors
+    assert open_files() == descriptors
 
 
 def pieces_of(size: int) -> Iterator[bytes]:

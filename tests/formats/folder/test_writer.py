@@ -23,6 +23,7 @@ from tests.formats.folder.layers import (
     tree,
     write,
 )
+from tests.open_files import open_files
 from wclayer.errors import FormatError, LimitError, StoreError, UnsafeEntryError, UsageError
 from wclayer.formats.folder import LayerFolder, LayerFolderWriter, remove_layer_folder, verify_folder
 from wclayer.formats.folder.index_builder import MAX_DEPTH
@@ -625,11 +626,8 @@ def test_a_host_file_that_is_a_symlink_or_of_another_size_is_not_linked(tmp_path
 
 
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
-    def opened() -> int:
-        return len(os.listdir("/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"))
-
     parent = write(tmp_path / "parent", file("Files/p", b"1"))
-    before = opened()
+    before = open_files()
     items = [file(f"Files/{number}/{number}") for number in range(300)]
     path = write(tmp_path / "layer", *items, HardLink("Files/l", "Files/p"), parents=[parent])
     read(path)
@@ -638,4 +636,4 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
             write(tmp_path / "bad", *bad)
     with pytest.raises(StoreError):
         LayerFolderWriter(path)
-    assert opened() == before
+    assert open_files() == before

@@ -18,6 +18,7 @@ from tests.formats.transport.layers import (
     transport,
     volume,
 )
+from tests.open_files import open_files
 from wclayer.errors import FormatError, UsageError, WclayerError
 from wclayer.formats.tar.backuptar import backup_items
 from wclayer.formats.transport import LegacyLayerReader
@@ -259,14 +260,14 @@ def test_20_a_deletion_has_no_link_information(tmp_path: Path) -> None:
 def test_20_closing_in_the_middle_leaves_no_descriptor_open(tmp_path: Path) -> None:
     source = transport(tmp_path / "t")
     put(source, "Files\\f", b"\x20\0\0\0" + stream(b"x" * 100_000))
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_files())
     reader = LegacyLayerReader(source)
     reader.next()
     reader.next()
     reader.read(10)
     reader.close()
     source.tree.door.close()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(open_files()) <= before
 
 
 def test_21_attributes_behind_the_data_survive_in_blobs_and_not_in_hives(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.formats.transport.layers import (
     stream,
     volume,
 )
+from tests.open_files import open_files
 from wclayer.errors import FormatError, StoreError, UnsafeEntryError, UsageError
 from wclayer.formats.transport.names import is_mutated
 from wclayer.formats.volume import Volume, VolumeError
@@ -173,11 +174,11 @@ def no_more_than(size: int) -> Iterator[None]:
 
 def test_25_a_failed_flush_closes_the_file_and_no_later_call_succeeds(layer: Layer) -> None:
     layer.folder("Files")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_files())
     layer.add("Files\\f", stream(bytes(50_000)))
     with no_more_than(1000), pytest.raises(StoreError):
         layer.writer.add("Files\\g", info())
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len(open_files()) <= before
     for _ in range(2):
         with pytest.raises(StoreError):
             layer.writer.close()
@@ -343,7 +344,7 @@ def test_32_an_entry_that_cannot_begin_leaves_no_file(layer: Layer, monkeypatch:
     layer.folder("Files")
     layer.folder("UtilityVM")
     layer.writer.remove("Files\\x")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(open_files())
 
     def fail(*_arguments: object, **_options: object) -> None:
         raise StoreError("no")
@@ -360,7 +361,7 @@ def test_32_an_entry_that_cannot_begin_leaves_no_file(layer: Layer, monkeypatch:
         layer.folder("Files\\d")
     assert layer.transport.exists("Files\\d")  # only its sidecar is taken back, as in the reference
     assert not layer.transport.exists("Files\\d.$wcidirs$")
-    assert len(os.listdir("/proc/self/fd")) <= before + 2
+    assert len(open_files()) <= before + 2
 
 
 def test_32_a_stream_that_cannot_be_restored_fails_the_layer_for_good(layer: Layer) -> None:

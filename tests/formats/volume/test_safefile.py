@@ -16,6 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.formats.transport.layers import DIRECTORY, LINK, content_of, info, paths_of, put, stream, volume
+from tests.open_files import open_files
 from wclayer.errors import StoreError, UnsafeEntryError, WclayerError
 from wclayer.formats.volume import BackupRestore, Volume, VolumeError
 from wclayer.formats.volume.paths import clean, components, long_absolute
@@ -247,7 +248,7 @@ def test_a_device_is_refused(tmp_path: Path) -> None:
 
 
 def test_nothing_stays_open(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for _ in range(3):
         made = volume(tmp_path / "v")
         put(made, "a\\b\\c\\d" + os.urandom(4).hex())
@@ -255,7 +256,7 @@ def test_nothing_stays_open(tmp_path: Path) -> None:
             made.create("a")
         list(made.walk(""))
         made.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
 
 
 CLEANED = {
