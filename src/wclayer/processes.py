@@ -97,8 +97,9 @@ class _Copy:
         self._code: int | None = None
         gc.freeze()  # or looking for cycles would make each of the two copy the memory that they share
         # Until the copy has handlers of its own no signal may reach it: it would tidy up what is not its own.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # one that just came is raised here
             self.pid = os.fork()
             if not self.pid:
                 _work(main, arguments, {2, *descriptors})

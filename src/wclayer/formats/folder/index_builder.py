@@ -298,16 +298,15 @@ class IndexBuilder(IndexRows):
             if data.ranges is not None:
                 ranges = encode_ranges(data.ranges, data.size)
         is_other = target is not None or host is not None or file_id is not None
-        if is_other or reparse is not None or ranges is not None:
-            if data is None:
-                row += (None, None)
-            row += (extended, reparse, ranges)
-            if is_other:
-                row += (target, target_entry, None, None if host is None else host.decode(), file_id)
-        elif extended is not None:
+        is_special = is_other or reparse is not None or ranges is not None
+        if is_special or extended is not None:
             if data is None:
                 row += (None, None)
             row.append(extended)
+        if is_special:
+            row += (reparse, ranges)
+        if is_other:
+            row += (target, target_entry, None, None if host is None else host.decode(), file_id)
         self._collect(row)
         return row
 
