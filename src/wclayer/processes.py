@@ -17,7 +17,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn, Protocol
 
-__all__ = ["Worker", "allow_copies", "can_start_workers", "start_worker"]
+__all__ = ["Worker", "allow_copies", "can_copy", "can_start_workers", "start_worker"]
 
 _PROGRAM = (
     "import os, sys; sys.path[:] = {path!r}; from {module} import main; main{arguments!r};"
@@ -54,13 +54,18 @@ def can_start_workers() -> bool:
     return sys.platform == "linux" and bool(sys.executable) and not hasattr(sys, "frozen")
 
 
+def can_copy() -> bool:
+    """Whether a worker would be a copy of this process, as of now."""
+    return _copies_allowed[0] and len(_numbers_in("/proc/self/task")) == 1
+
+
 def start_worker(module: str, arguments: tuple[int | str, ...], descriptors: Sequence[int]) -> Worker:
     """Start a process that calls ``main(*arguments)`` of ``module``; it inherits the open ``descriptors``.
 
     An interruption at the terminal is for this process to handle, and does not reach the worker. Raises OSError when
     there can be no process.
     """
-    if _copies_allowed[0] and len(_numbers_in("/proc/self/task")) == 1:
+    if can_copy():
         return _Copy(import_module(module).main, arguments, descriptors)
     return _Interpreter(_PROGRAM.format(path=sys.path, module=module, arguments=arguments), descriptors)
 

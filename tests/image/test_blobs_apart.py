@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -74,18 +75,30 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The processes that were started."""
+def started_by(module: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes that ``module`` starts from now on."""
     numbers: list[int] = []
 
-    def counted(module: str, arguments: tuple[int | str, ...], descriptors: list[int]) -> Worker:
-        process = start_worker(module, arguments, descriptors)
+    def counted(which: str, arguments: tuple[int | str, ...], descriptors: list[int]) -> Worker:
+        process = start_worker(which, arguments, descriptors)
         numbers.append(process.pid)
         return process
 
-    monkeypatch.setattr("wclayer.formats.volume.data_process.start_worker", counted)
+    monkeypatch.setattr(f"{module}.start_worker", counted)
     return numbers
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The processes that were started to make blobs."""
+    return started_by("wclayer.formats.volume.data_process", monkeypatch)
+
+
+@pytest.fixture(params=[False, True], ids=["inflated here", "inflated apart"])
+def inflated_apart(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a third process inflates what is compressed, however little it is."""
+    monkeypatch.setattr("wclayer.oci.inflate_process._WORTH_MORE", 0 if request.param else sys.maxsize)
+    return bool(request.param)
 
 
 def descriptors() -> list[str]:
@@ -136,9 +149,12 @@ def described(manifest: Path) -> dict[str, tuple[object, ...]]:
 
 @pytest.mark.usefixtures("nothing_stays_open")
 def test_the_folder_is_the_same(
-    tmp_path: Path, source: Path, started: list[int], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: Path, started: list[int], inflated_apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    inflating = started_by("wclayer.oci.inflate_process", monkeypatch)
     done = convert(str(source), f"transport:{tmp_path / 'apart'}")
+    assert len(inflating) == inflated_apart
+    assert not any(map(is_running, inflating))
     assert len(started) == 1
     assert not is_running(started[0])
     without_process(monkeypatch)
@@ -204,10 +220,12 @@ def test_errors_are_the_same_and_nothing_is_left(
     message: str,
     tmp_path: Path,
     started: list[int],
+    inflated_apart: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tar = tmp_path / "layer.tar"
-    tar.write_bytes(archive(*SO_FAR, bad))
+    data = archive(*SO_FAR, bad)
+    tar.write_bytes(gzip.compress(data, 1) if inflated_apart else data)
     said = []
     for _ in range(2):
         with pytest.raises(kind, match=message) as error:
@@ -391,6 +409,7 @@ def test_a_worker_that_gets_nonsense_ends(tmp_path: Path) -> None:
 
 # It may come in what others do when cycles are looked for, and stays there, which Python then tells.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("inflated_apart")
 def test_an_interruption_leaves_nothing(tmp_path: Path, source: Path, started: list[int]) -> None:
     def interrupt(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.children import workers_of
 from tests.open_files import open_files
 from wclayer.errors import StoreError
 from wclayer.oci import CompressedWriter
@@ -33,18 +34,7 @@ MUCH = 80 * SLAB_SIZE
 
 
 def workers() -> list[int]:
-    """The processes that this one has started and that are no zombies."""
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            try:
-                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-                command = Path(f"/proc/{child}/cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if fields[0] != "Z" and b"outflow_worker" in command:
-                found.append(int(child))
-    return found
+    return workers_of("outflow_worker")
 
 
 @pytest.fixture(autouse=True)

@@ -65,11 +65,11 @@ def slab_memory(size: int | None) -> SharedMemory | None:
 
 
 def written_apart() -> SharedMemory | None:
-    """Memory for slabs of whose data another process makes blobs, should there be enough of it; where it can be had."""
+    """Memory for slabs that one process inflates and of which another makes blobs, should there be enough; or None."""
     if not can_start_workers():
         return None
     try:
-        return SharedMemory((SLABS + _HELD_APART) * SLAB_SIZE, most_held=_HELD_APART)
+        return SharedMemory((SLABS + _HELD_APART) * SLAB_SIZE, most_held=_HELD_APART, inflated_apart=True)
     except OSError:
         return None  # one process can do it as well
 

@@ -15,18 +15,19 @@ __all__ = ["CountingSource"]
 class CountingSource:
     """Wraps a source; counts its bytes, and feeds ``hash`` with them when that is set.
 
-    ``expected_size`` is the size in bytes that a descriptor promised. DigestMismatchError as soon as the source turns
-    out to be longer, or ends too early; StoreError when the operating system cannot read it.
+    ``expected_size`` is the size in bytes that a descriptor promised; ``part`` is where they lie in a file, if they do.
+    DigestMismatchError as soon as the source turns out to be longer, or ends too early; StoreError when the operating
+    system cannot read it.
     """
 
     def __init__(self, source: BinarySource, *, expected_size: int | None = None) -> None:
         self.count = 0
         self.hash: Hash | None = None
+        self.expected_size = expected_size
+        self.part = file_part(source)
         self._source = source
-        self._expected = expected_size
         self._head = b""
         self._closed = False
-        self._part = file_part(source)
         self._ahead = 0
 
     def peek(self, size: int) -> bytes:
@@ -50,22 +51,22 @@ class CountingSource:
         if count:
             if self.hash is not None:
                 self.hash.update(buffer[:count])
-            if self._expected is not None and self.count > self._expected:
-                raise DigestMismatchError(f"the blob is longer than the {self._expected} bytes that were promised")
-        elif self._expected is not None and self.count < self._expected and len(buffer):
-            raise DigestMismatchError(f"the blob ends after {self.count} of the {self._expected} bytes promised")
+            if self.expected_size is not None and self.count > self.expected_size:
+                raise DigestMismatchError(f"the blob is longer than the {self.expected_size} bytes that were promised")
+        elif self.expected_size is not None and self.count < self.expected_size and len(buffer):
+            raise DigestMismatchError(f"the blob ends after {self.count} of the {self.expected_size} bytes promised")
         return count
 
     def read_ahead(self, distance: int) -> None:
         """Let the system read up to ``distance`` bytes more than what is asked for, where the source is in a file."""
-        if self._part is not None and hasattr(os, "posix_fadvise"):
+        if self.part is not None and hasattr(os, "posix_fadvise"):
             self._ahead = distance
             self._will_need(self.count, distance)
 
     def _will_need(self, start: int, size: int) -> None:
-        if self._part is not None:
+        if self.part is not None:
             with suppress(OSError):  # it is advice: a file that takes none is read all the same
-                os.posix_fadvise(self._part.descriptor, self._part.offset + start, size, os.POSIX_FADV_WILLNEED)
+                os.posix_fadvise(self.part.descriptor, self.part.offset + start, size, os.POSIX_FADV_WILLNEED)
 
     def _read(self, buffer: memoryview) -> int:
         try:

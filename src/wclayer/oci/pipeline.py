@@ -4,7 +4,8 @@ Three threads at most, joined by queues that can never block a sender, because w
 of buffers: one thread reads the source ahead (and hashes the blob), one inflates into slabs, one hashes the slabs (the
 DiffID). The consumer gets each slab as a read-only view and gives it back by asking for the next. All the work is in
 calls of a quarter of a megabyte and more that release the interpreter lock. Where another process sees the slabs and
-hashes what lies in them, the consumer's thread inflates instead (:mod:`wclayer.oci.shared_slabs`).
+hashes what lies in them, the consumer's thread inflates instead (:mod:`wclayer.oci.shared_slabs`); and where another
+one may fill them, that one reads, inflates and hashes (:mod:`wclayer.oci.inflate_process`).
 
 Nothing is trusted until :meth:`LayerStream.finish` returns: only then size, digest and DiffID are known to be right.
 """
@@ -20,6 +21,7 @@ from wclayer.errors import DigestMismatchError, WclayerError
 from wclayer.oci.compression import HEAD_SIZE, open_decoder, sniff
 from wclayer.oci.counting import CountingSource
 from wclayer.oci.digests import Digest, Hash, new_hash
+from wclayer.oci.inflate_process import InflateProcess, is_worth_a_process
 from wclayer.oci.limits import Limits
 from wclayer.oci.mediatypes import Compression
 from wclayer.oci.shared_slabs import shared_slabs
@@ -56,22 +58,21 @@ def open_layer(
     """
     blob = CountingSource(source, expected_size=descriptor_size)
     try:
-        compression = sniff(blob.peek(HEAD_SIZE))
+        return LayerStream(
+            blob,
+            sniff(blob.peek(HEAD_SIZE)),
+            descriptor_digest=descriptor_digest,
+            diff_id=diff_id,
+            limits=limits,
+            threads=threads,
+            layer=layer,
+            keeper=keeper,
+            digests=digests,
+        )
     except BaseException as error:
         blob.close()
         _locate(error, layer)
         raise
-    return LayerStream(
-        blob,
-        compression,
-        descriptor_digest=descriptor_digest,
-        diff_id=diff_id,
-        limits=limits,
-        threads=threads,
-        layer=layer,
-        keeper=keeper,
-        digests=digests,
-    )
 
 
 class _Known(Protocol):
@@ -120,17 +121,26 @@ class LayerStream:
         self._error: BaseException | None = None
         self._closed = False
         self._finished = False
-        self._workers: Workers | None = None
+        self._workers: Workers | InflateProcess | None = None
         self._blob_hash: _Known | None = None
         self._diff_hash: _Known | None = None
         shared_blob: SlabHash | None = None
         sharer = keeper if threads and keeper is not None and keeper.hashes else None
-        if wants_blob:  # before anything is read
+        process = None
+        if threads and keeper is not None:
+            algorithms = blob_algorithm if wants_blob else None, diff_algorithm if wants_diff else None
+            process = _inflated_apart(blob, compression, keeper, limits, self._outcome, *algorithms)
+        if process is not None:
+            self._blob_hash, self._diff_hash = process.blob_hash, process.diff_hash
+        elif wants_blob:  # before anything is read
             if sharer is not None and compression in _HASHED_APART:
                 self._blob_hash = shared_blob = sharer.new_hash(blob_algorithm, late=True)
             else:
                 self._blob_hash = blob.hash = new_hash(blob_algorithm)
-        if sharer is not None:
+        if process is not None:
+            self._workers = process
+            self._slabs = process.slabs()
+        elif sharer is not None:
             shared_diff = self._diff_hash = sharer.new_hash(diff_algorithm) if wants_diff else None
             self._slabs = shared_slabs(blob, compression, sharer, shared_blob, shared_diff, limits, self._outcome)
         else:
@@ -138,9 +148,10 @@ class LayerStream:
             if threads:
                 self._workers = Workers(blob, compression, diff_hash, limits, self._outcome, keeper)
                 self._slabs = self._workers.slabs()
-                self._abandoned = weakref.finalize(self, self._workers.stop)  # a stream nobody closed
             else:
                 self._slabs = _inline(blob, compression, diff_hash, limits, self._outcome)
+        if self._workers is not None:
+            self._abandoned = weakref.finalize(self, self._workers.stop)  # a stream nobody closed
         if is_same:
             self._blob_hash = self._diff_hash
 
@@ -247,6 +258,36 @@ class LayerStream:
     def _require_end(self) -> None:
         if not self._outcome.complete:
             raise ValueError("the layer was not read to its end yet: call finish() first")
+
+
+def _inflated_apart(
+    blob: CountingSource,
+    compression: Compression,
+    keeper: SlabKeeper,
+    limits: Limits,
+    outcome: Outcome,
+    blob_algorithm: str | None,
+    diff_algorithm: str | None,
+) -> InflateProcess | None:
+    """A process that inflates, where it is worth one and one can be had."""
+    part = blob.part
+    if compression == "none" or keeper.region is None or part is None:
+        return None
+    try:
+        if not is_worth_a_process(part):
+            return None
+        return InflateProcess(
+            blob,
+            part,
+            compression,
+            keeper,
+            limits,
+            outcome,
+            blob_algorithm=blob_algorithm,
+            diff_algorithm=diff_algorithm,
+        )
+    except OSError:
+        return None  # threads can do it as well
 
 
 def _asked_for(digest: Digest | None) -> Digest:

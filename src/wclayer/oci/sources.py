@@ -50,7 +50,7 @@ def file_part(source: BinarySource) -> FilePart | None:
     Another process that gets the descriptor can read the same with a :class:`PartSource`.
     """
     if isinstance(source, FileIO):
-        return FilePart(source.fileno()) if source.seekable() else None
+        return FilePart(source.fileno(), source.tell()) if source.seekable() else None
     return source.part() if isinstance(source, _Section) else None
 
 

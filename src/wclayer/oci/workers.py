@@ -38,6 +38,8 @@ class SlabKeeper(Protocol):
     """Writable memory for more slabs than are ever kept: two, or :data:`SLABS` of them if it does not hash."""
     hashes: bool
     """Whether it hashes what lies in the slabs, which leaves inflating to the consumer's thread."""
+    region: tuple[int, int] | None
+    """The descriptor of the memory and where in it the slabs begin, if another process may inflate into them."""
 
     def begin(self, offset: int) -> None:
         """The consumer gets the slab at ``offset``."""

@@ -59,11 +59,14 @@ class SharedMemory:
 
     It keeps the slabs of one stream (:class:`wclayer.oci.workers.SlabKeeper`): ``slabs`` is their memory, and
     ``place()`` tells where in all the memory the one lies that the reader has. Up to ``most_held`` of them are kept for
-    the other process once there is one (:meth:`attach`). With ``hashes`` that one hashes what lies in them, too.
+    the other process once there is one (:meth:`attach`). With ``hashes`` that one hashes what lies in them, too. With
+    ``inflated_apart`` a third one may fill them.
     ``begun`` counts the slabs that the reader got.
     """
 
-    def __init__(self, room: int = 0, *, most_held: int = MAX_HELD, hashes: bool = False) -> None:
+    def __init__(
+        self, room: int = 0, *, most_held: int = MAX_HELD, hashes: bool = False, inflated_apart: bool = False
+    ) -> None:
         self.most_held = most_held
         self.hashes = hashes
         self.descriptor = os.memfd_create("wclayer-data")
@@ -71,6 +74,7 @@ class SharedMemory:
         os.ftruncate(self.descriptor, RING + room)
         self.all = memoryview(mmap.mmap(self.descriptor, RING + room))
         self.slabs = self.all[RING:]
+        self.region = (self.descriptor, RING) if inflated_apart else None
         self._other: FileMaker | None = None
         self._borrower: Borrower | None = None
         self._is_alone = True
