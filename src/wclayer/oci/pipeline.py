@@ -15,18 +15,20 @@ from __future__ import annotations
 import weakref
 from collections.abc import Generator, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from wclayer.errors import DigestMismatchError, WclayerError
 from wclayer.oci.compression import HEAD_SIZE, open_decoder, sniff
 from wclayer.oci.counting import CountingSource
 from wclayer.oci.digests import Digest, Hash, new_hash
-from wclayer.oci.inflate_process import InflateProcess, is_worth_a_process
 from wclayer.oci.limits import Limits
 from wclayer.oci.mediatypes import Compression
 from wclayer.oci.shared_slabs import shared_slabs
 from wclayer.oci.sources import BinarySource
 from wclayer.oci.workers import SLAB_SIZE, Outcome, SlabHash, SlabKeeper, Workers, fill
+
+if TYPE_CHECKING:
+    from wclayer.oci.inflate_process import InflateProcess
 
 __all__ = ["LayerStream", "Limits", "open_layer"]
 
@@ -273,6 +275,8 @@ def _inflated_apart(
     part = blob.part
     if compression == "none" or keeper.region is None or part is None:
         return None
+    from wclayer.oci.inflate_process import InflateProcess, is_worth_a_process  # most layers need no other process
+
     try:
         if not is_worth_a_process(part):
             return None
