@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 
@@ -13,12 +14,18 @@ def workers_of(module: str) -> list[int]:
             children = (task / "children").read_text().split()
         except (FileNotFoundError, ProcessLookupError):  # a thread that just ended
             continue
-        for child in children:
-            try:
-                fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-                command = Path(f"/proc/{child}/cmdline").read_bytes()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if fields[0] != "Z" and module.encode() in command:
-                found.append(int(child))
+        found += [int(child) for child in children if module.encode() in _command(Path("/proc", child))]
     return found
+
+
+def _command(process: Path) -> bytes:
+    """What it runs; nothing if it ended."""
+    while True:
+        try:
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            command = (process / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return b""
+        if command or fields[0] == "Z":
+            return command
+        time.sleep(0.001)  # one that was started a moment ago has no arguments for another

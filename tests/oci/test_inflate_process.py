@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from io import FileIO
 from pathlib import Path
 from types import ModuleType
@@ -128,9 +129,12 @@ def test_any_members_anywhere_in_a_file(
     members = [part * times for part, times in parts]
     blob = b"".join(map(PACKERS[name], members)) or PACKERS[name](b"")
     path = write(tmp_path_factory.mktemp("any") / "archive", before + blob + b"and what follows it")
-    keeper = SharedMemory(SLABS * SLAB_SIZE, inflated_apart=True)
-    archive = SharedFile(open_file(path))
-    with open_layer(archive.section(len(before), len(blob)), keeper=keeper, digests=digests) as stream:
+    memory, archive = SharedMemory(SLABS * SLAB_SIZE, inflated_apart=True), SharedFile(open_file(path))
+    with (
+        closing(memory) as keeper,
+        closing(archive),
+        open_layer(archive.section(len(before), len(blob)), keeper=keeper, digests=digests) as stream,
+    ):
         assert workers()
         assert content(stream) == b"".join(members)
         stream.finish()
@@ -139,8 +143,6 @@ def test_any_members_anywhere_in_a_file(
         else:
             with pytest.raises(ValueError, match="nobody asked"):
                 _ = stream.diff_id
-    archive.close()
-    keeper.close()
 
 
 def test_a_slab_stays_until_it_is_given_back(tmp_path: Path, keeper: SharedMemory) -> None:
