@@ -15,6 +15,7 @@ from tests.store.tars import tar_bytes
 from wclayer.errors import NotFoundError, StoreError
 from wclayer.model import Tombstone
 from wclayer.store.driver import MergedMounts
+from wclayer.store.driver.checking import list_layers
 from wclayer.store.driver.layers import LayerStore
 
 
@@ -41,8 +42,9 @@ class Worker:
                 self.register,
                 self.release,
                 self.collect,
+                self.look,
             ],
-            [5, 3, 4, 4, 4, 4, 3, 2, 1],
+            [5, 3, 4, 4, 4, 4, 3, 2, 1, 2],
         )[0]
         refused = ""
         try:
@@ -140,6 +142,12 @@ class Worker:
 
     def collect(self) -> None:
         self.store.collect()
+
+    def look(self) -> None:
+        """List everything."""
+        self.store.images()
+        self.store.layers()
+        list_layers(self.driver.home)
 
 
 def main() -> None:

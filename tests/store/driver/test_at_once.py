@@ -66,7 +66,7 @@ def test_eight_programs_that_are_killed_at_random_leave_a_store_that_is_whole(tm
     )
     print(dict(done))
     assert log.read_text("utf-8", "replace") == "", f"seed {seed}"
-    assert {"add", "remove", "get", "put", "work", "read", "register", "collect"} <= done.keys(), f"seed {seed}"
+    assert {"add", "remove", "get", "put", "work", "read", "register", "collect", "look"} <= done.keys(), f"seed {seed}"
     with LayerStore(root, mounts=MergedMounts(), patience=20) as store:
         store.collect()
         home = store.driver.home

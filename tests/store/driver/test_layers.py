@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import io
-from collections.abc import Iterator
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.image.stacks import file, folder
 from tests.store.tars import diff_id, tar, tar_bytes
-from wclayer.errors import DigestMismatchError, FormatError, NotFoundError
+from wclayer.errors import DigestMismatchError, FormatError, NotFoundError, StoreError
 from wclayer.model import LayerItem, Tombstone
 from wclayer.oci.digests import digest_of
+from wclayer.store.driver import layers, records
 from wclayer.store.driver.layers import LayerStore
+from wclayer.store.driver.records import StoredImage, StoredLayer
 from wclayer.store.roots import open_root
 
 BASE: list[LayerItem] = [folder("Files"), file("Files/a", b"a" * 1000)]
@@ -155,3 +164,122 @@ def test_damaged_records_are_told_from_missing_ones(store: LayerStore) -> None:
     assert [finding.code for finding in open_root(store.root).check(contents=False)] == ["record"]
     with pytest.raises(NotFoundError):
         store.layer(f"sha256:{'0' * 64}")
+
+
+def test_an_image_that_is_released_while_images_are_listed_is_none(
+    store: LayerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = store.register(lambda: tar(BASE))
+    for name in ("one", "two", "three"):
+        store.hold(name, [base.chain_id])
+    released: list[str] = []
+
+    def read(path: Path) -> StoredImage | None:
+        """Read after another program came by, once."""
+        if not released:
+            name = json.loads(path.read_bytes())["name"]
+            store.release(name)
+            released.append(name)
+        return records.read_image(path)
+
+    monkeypatch.setattr(layers, "read_image", read)
+    assert {image.name for image in store.images()} == {"one", "two", "three"} - set(released)
+    assert len(released) == 1
+
+
+class Meanwhile:
+    """Does something to a record once, just before the file ``name`` of it is read."""
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, place: Path, name: str, action: Callable[[Path], object]
+    ) -> None:
+        self.done = 0
+        text = records._text
+
+        def read(folder: int, file: str) -> str:
+            if file == name and not self.done and os.path.samestat(os.fstat(folder), place.stat()):
+                self.done += 1
+                action(place)
+            return text(folder, file)
+
+        monkeypatch.setattr(records, "_text", read)
+
+
+def make_anew(place: Path) -> None:
+    """As another program that collects the layer and puts it in again: the same layer under another name."""
+    other = place.with_name("other")
+    shutil.copytree(place, other)
+    (other / "cache-id").write_text("e" * 64)
+    shutil.rmtree(place)
+    other.rename(place)
+
+
+def place_of(store: LayerStore, layer: StoredLayer) -> Path:
+    return store.root / "image" / "windowsfilter" / "layerdb" / "sha256" / layer.chain_id.removeprefix("sha256:")
+
+
+@pytest.mark.parametrize("name", ["diff", "cache-id", "size", "parent"])
+def test_a_record_that_is_made_anew_while_it_is_read_is_read_whole(
+    store: LayerStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    base = store.register(lambda: tar(BASE))
+    top = store.register(lambda: tar(TOP), base.chain_id)
+    meanwhile = Meanwhile(monkeypatch, place_of(store, top), name, make_anew)
+    assert store.layer(top.chain_id) == dataclasses.replace(top, cache_id="e" * 64)
+    assert meanwhile.done
+
+
+@pytest.mark.parametrize("name", ["diff", "cache-id", "size", "parent"])
+def test_a_record_that_is_removed_while_it_is_read_is_none(
+    store: LayerStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    base = store.register(lambda: tar(BASE))
+    top = store.register(lambda: tar(TOP), base.chain_id)
+    meanwhile = Meanwhile(monkeypatch, place_of(store, top), name, shutil.rmtree)
+    assert store.layers() == [base]
+    assert meanwhile.done
+    with pytest.raises(NotFoundError):
+        store.layer(top.chain_id)
+
+
+def test_damaged_images_are_told(store: LayerStore) -> None:
+    images = store.root / "image" / "windowsfilter" / "images"
+    for content in (
+        b"",
+        b"[]",
+        b"{}",
+        b'{"name": "a", "layers": [1]}',
+        b'{"name": "a", "layers": null}',
+        b"[" * 100000,
+    ):
+        (images / f"{'0' * 64}.json").write_bytes(content)
+        with pytest.raises(FormatError, match=f"image .*{'0' * 64}.json is damaged"):
+            store.images()
+
+
+def test_a_record_that_cannot_be_read_is_not_called_damaged(store: LayerStore) -> None:
+    base = store.register(lambda: tar(BASE))
+    place = place_of(store, base)
+    (place / "size").unlink()
+    with pytest.raises(FormatError, match="damaged"):
+        store.layer(base.chain_id)
+    (place / "size").mkdir()
+    with pytest.raises(StoreError, match=f"cannot read the record .*{place.name}: Is a directory"):
+        store.layer(base.chain_id)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.just(f"sha256:{'0' * 64}"),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["schema", "name", "layers"]), inner),
+    max_leaves=10,
+)
+
+
+@given(content=st.binary(max_size=200) | JSON.map(lambda document: json.dumps(document).encode()))
+def test_fuzz_images_are_read_or_damaged(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "image.json"
+    path.write_bytes(content)
+    with contextlib.suppress(FormatError):
+        image = records.read_image(path)
+        assert image is not None
+        assert json.loads(content)["name"] == image.name or not isinstance(json.loads(content)["name"], str)

@@ -19,15 +19,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from wclayer.errors import FormatError, NotFoundError, StoreError, UsageError, WclayerError
+from wclayer.errors import NotFoundError, StoreError
 from wclayer.formats.folder import LayerFolder, remove_layer_folder, write_original
 from wclayer.model import Buffer
 from wclayer.oci import Digest, Limits
@@ -35,6 +33,7 @@ from wclayer.oci.digests import digest_of
 from wclayer.oci.sources import BinarySource
 from wclayer.store.driver.driver import WindowsFilterDriver
 from wclayer.store.driver.mounting import LayerMounts
+from wclayer.store.driver.records import IMAGE_SCHEMA, StoredImage, StoredLayer, is_hex, read_image, read_layer
 from wclayer.store.locks import PATIENCE, LayerInUseError, Lease, is_alive
 from wclayer.store.readwrite.body import write_whole
 
@@ -42,31 +41,8 @@ __all__ = ["HOME", "LayerStore", "StoredImage", "StoredLayer"]
 
 HOME = "windowsfilter"
 _DATABASE = Path("image") / "windowsfilter"
-_IMAGE_SCHEMA = "wclayer.stored-image/1"
-_IS_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII).fullmatch
 _LIMIT = 1 << 20
 _LOCK = "+layerdb"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredLayer:
-    """A layer of the store. ``size`` is that of its files in bytes, ``parent`` a chain id or None for a base layer."""
-
-    chain_id: str
-    diff_id: str
-    parent: str | None
-    cache_id: str
-    size: int
-    shared: bool = False
-    """Whether it was there already when it was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """An image of the store: its layers by chain id, base first."""
-
-    name: str
-    layers: tuple[str, ...]
 
 
 class LayerStore:
@@ -110,7 +86,12 @@ class LayerStore:
 
     def layers(self) -> list[StoredLayer]:
         """All layers, by chain id."""
-        return [self._read(path.name) for path in sorted(self._layers.iterdir()) if _IS_HEX(path.name)]
+        found = []
+        for path in sorted(self._layers.iterdir()):
+            with suppress(NotFoundError):  # it was collected meanwhile
+                if is_hex(path.name):
+                    found.append(read_layer(path))
+        return found
 
     def layer(self, chain_id: str) -> StoredLayer:
         """The layer ``chain_id``; NotFoundError."""
@@ -165,13 +146,13 @@ class LayerStore:
 
     def images(self) -> list[StoredImage]:
         """All images, by name."""
-        found = [self._read_image(path) for path in self._folder("images").glob("*.json")]
-        return sorted(found, key=lambda image: image.name)
+        found = [read_image(path) for path in self._folder("images").glob("*.json")]
+        return sorted((image for image in found if image is not None), key=lambda image: image.name)
 
     def hold(self, name: str, layers: Sequence[str]) -> StoredImage:
         """Keep ``layers``, chain ids base first, as those of the image ``name``, in place of what it had."""
         image = StoredImage(name, tuple(layers))
-        document = {"schema": _IMAGE_SCHEMA, "name": name, "layers": list(layers)}
+        document = {"schema": IMAGE_SCHEMA, "name": name, "layers": list(layers)}
         with self._locked():
             for chain_id in layers:
                 self.layer(chain_id)
@@ -319,30 +300,7 @@ class LayerStore:
             raise StoreError(f"cannot write to {self._folder('registering')}: {error.strerror}") from error
 
     def _read(self, name: str, *, shared: bool = False) -> StoredLayer:
-        place = self._layers / name
-        if not place.is_dir():
-            raise NotFoundError(f"there is no layer sha256:{name} in the store")
-        try:
-            diff_id = _text(place / "diff")
-            cache_id = _text(place / "cache-id")
-            size = int(_text(place / "size"))
-            parent = _text(place / "parent") if (place / "parent").is_file() else None
-            Digest.parse(diff_id)
-            if parent is not None:
-                Digest.parse(parent)
-        except (OSError, ValueError, WclayerError) as error:
-            raise FormatError(f"the record {place} is damaged: {error}", kind="layer-record") from error
-        if not _IS_HEX(cache_id):
-            raise FormatError(f"the record {place} names no layer", kind="layer-record")
-        return StoredLayer(f"sha256:{name}", diff_id, parent, cache_id, size, shared)
-
-    def _read_image(self, path: Path) -> StoredImage:
-        try:
-            document: dict[str, Any] = json.loads(path.read_bytes()[:_LIMIT])
-            layers = [str(Digest.parse(one)) for one in document["layers"]]
-            return StoredImage(str(document["name"]), tuple(layers))
-        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-            raise FormatError(f"the image {path} is damaged: {error}", kind="image-record") from error
+        return read_layer(self._layers / name, shared=shared)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -361,11 +319,6 @@ def _chain_id(parent: str | None, diff_id: str) -> str:
     return diff_id if parent is None else str(digest_of(f"{parent} {diff_id}".encode()))
 
 
-def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(_LIMIT).decode("ascii")
-
-
 def _lines(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
@@ -374,4 +327,4 @@ def _lines(path: Path) -> list[str]:
         return []
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    return [line for line in lines if _IS_HEX(line)]
+    return [line for line in lines if is_hex(line)]
