@@ -88,7 +88,10 @@ class Worker:
         self.driver.apply_diff(name, None, io.BytesIO(raw))
 
     def remove(self) -> None:
-        self.driver.remove(self.pick())
+        """Remove a layer, but none of an image: those are removed by collecting, or images stay without them."""
+        names = [name for name in self.driver.home.names() if name.startswith(("layer-", "rw-"))]
+        if names:
+            self.driver.remove(self.random.choice(names))
 
     def get(self) -> None:
         name = self.pick()

@@ -144,6 +144,9 @@ def test_a_record_without_its_layer_is_found_out_and_replaced(tmp_path: Path) ->
         base = store.register(lambda: tar(BASE))
         store.driver.remove(base.cache_id)  # what a program leaves that dies between the two
         assert [finding.code for finding in open_root(store.root).check(contents=False)] == ["record"]
+        with pytest.raises(NotFoundError, match="is recorded, but it is not there"):
+            store.hold("image", [base.chain_id])
+        assert store.images() == []
         again = store.register(lambda: tar(BASE), diff_id=base.diff_id)
         assert again.cache_id != base.cache_id
         assert not again.shared

@@ -150,12 +150,16 @@ class LayerStore:
         return sorted((image for image in found if image is not None), key=lambda image: image.name)
 
     def hold(self, name: str, layers: Sequence[str]) -> StoredImage:
-        """Keep ``layers``, chain ids base first, as those of the image ``name``, in place of what it had."""
+        """Keep ``layers``, chain ids base first, as those of the image ``name``, in place of what it had.
+
+        NotFoundError when one of them is not there; then the image keeps what it had.
+        """
         image = StoredImage(name, tuple(layers))
         document = {"schema": IMAGE_SCHEMA, "name": name, "layers": list(layers)}
         with self._locked():
             for chain_id in layers:
-                self.layer(chain_id)
+                if not self.driver.exists(self.layer(chain_id).cache_id):
+                    raise NotFoundError(f"the layer {chain_id} is recorded, but it is not there", hint="add it again")
             write_whole(self._image_path(name), json.dumps(document, indent=2).encode())
         return image
 
